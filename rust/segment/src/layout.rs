@@ -1,0 +1,267 @@
+//! How one record batch lies in memory.
+//!
+//! A batch is one contiguous run of bytes that begins with a header of little-endian 64-bit words:
+//!
+//! | words | meaning |
+//! | --- | --- |
+//! | 0 | [`BATCH_MAGIC`] |
+//! | 1 | rows |
+//! | 2 | columns |
+//! | 3 | reserved, 0 |
+//! | 4 + 10·i … | [`ColumnDescriptor`] of column i |
+//!
+//! Buffers follow in any order, each aligned to [`BUFFER_ALIGNMENT`]; their content is Arrow's columnar format
+//! (<https://arrow.apache.org/docs/format/Columnar.html>): validity bitmap with 1 = valid, bit-packed booleans,
+//! strings and binaries as offsets + bytes. In a batch, positions are relative to its first byte and 0 means
+//! "absent"; in the results of an embedded worker they are absolute addresses and 0 means "absent" too.
+
+use std::mem::size_of;
+
+/// First word of every batch: the bytes `RUDFBAT1`.
+pub const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RUDFBAT1");
+
+/// Alignment in bytes of a batch and of each buffer in it.
+pub const BUFFER_ALIGNMENT: usize = 64;
+
+/// Words before the first column descriptor.
+pub const HEADER_WORDS: usize = 4;
+
+/// Words of one column descriptor.
+pub const DESCRIPTOR_WORDS: usize = size_of::<ColumnDescriptor>() / size_of::<u64>();
+
+/// Where the buffers of one column lie. Lengths are in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ColumnDescriptor {
+    /// Nulls among the batch's rows; 0 allows an absent validity bitmap.
+    pub null_count: u64,
+    /// Index of the batch's first row in the buffers (Arrow's array offset).
+    pub first_row: u64,
+    /// Bytes of one offset: 0 for a fixed-width type, else 4 or 8.
+    pub offset_width: u64,
+    /// Validity bitmap, one bit a row; 0 where no row is null.
+    pub validity: u64,
+    pub validity_length: u64,
+    /// `first_row + rows + 1` offsets; 0 for a fixed-width type.
+    pub offsets: u64,
+    pub offsets_length: u64,
+    /// Values, or the bytes that the offsets point into; 0 where there are none.
+    pub values: u64,
+    pub values_length: u64,
+    pub reserved: u64,
+}
+
+/// A batch whose header and descriptors have been checked against its length. Offsets *within* a string column are not
+/// checked here: they belong to the reader of the column.
+#[derive(Clone, Debug)]
+pub struct BatchView<'a> {
+    bytes: &'a [u8],
+    rows: usize,
+    columns: Vec<ColumnDescriptor>,
+}
+
+/// Why bytes were refused as a batch.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LayoutError {
+    #[error("batch at an address that is not {BUFFER_ALIGNMENT}-byte aligned")]
+    Misaligned,
+    #[error("batch has {have} bytes and its header needs {need}")]
+    Truncated { have: usize, need: usize },
+    #[error("batch does not begin with the magic number")]
+    Magic,
+    #[error("column {column}: {buffer} buffer lies at {position}+{length} in a batch of {have} bytes")]
+    OutOfBounds { column: usize, buffer: &'static str, position: u64, length: u64, have: usize },
+    #[error("column {column}: {buffer} buffer has {length} bytes and {rows} rows need {need}")]
+    TooShort { column: usize, buffer: &'static str, length: u64, rows: u64, need: u64 },
+    #[error("column {column}: offset width {width} is not 0, 4 or 8")]
+    OffsetWidth { column: usize, width: u64 },
+    #[error("column {column}: {nulls} nulls without a validity bitmap, or more nulls than rows")]
+    Nulls { column: usize, nulls: u64 },
+}
+
+impl<'a> BatchView<'a> {
+    /// Checks the header and every descriptor.
+    ///
+    /// # Errors
+    /// A [`LayoutError`] that names the column and the buffer.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, LayoutError> {
+        if !(bytes.as_ptr() as usize).is_multiple_of(BUFFER_ALIGNMENT) {
+            return Err(LayoutError::Misaligned);
+        }
+        let truncated = |need| LayoutError::Truncated { have: bytes.len(), need };
+        let word = |index: usize| -> Option<u64> {
+            let start = index.checked_mul(8)?;
+            Some(u64::from_le_bytes(*bytes.get(start..)?.first_chunk::<8>()?))
+        };
+        let header = HEADER_WORDS * 8;
+        let (Some(magic), Some(rows), Some(count)) = (word(0), word(1), word(2)) else {
+            return Err(truncated(header));
+        };
+        if magic != BATCH_MAGIC {
+            return Err(LayoutError::Magic);
+        }
+        let need = usize::try_from(count)
+            .ok()
+            .and_then(|n| n.checked_mul(DESCRIPTOR_WORDS * 8)?.checked_add(header))
+            .unwrap_or(usize::MAX);
+        if need > bytes.len() {
+            return Err(truncated(need));
+        }
+        let rows_usize = usize::try_from(rows).map_err(|_| truncated(usize::MAX))?;
+        let columns = (0..count as usize)
+            .map(|column| {
+                let at = |field: usize| word(HEADER_WORDS + column * DESCRIPTOR_WORDS + field).unwrap_or(0);
+                let descriptor = ColumnDescriptor {
+                    null_count: at(0),
+                    first_row: at(1),
+                    offset_width: at(2),
+                    validity: at(3),
+                    validity_length: at(4),
+                    offsets: at(5),
+                    offsets_length: at(6),
+                    values: at(7),
+                    values_length: at(8),
+                    reserved: at(9),
+                };
+                descriptor.check(column, rows, bytes.len()).map(|()| descriptor)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self { bytes, rows: rows_usize, columns })
+    }
+
+    /// Rows of the batch.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Descriptors, one a column; positions are relative to [`Self::bytes`].
+    #[must_use]
+    pub fn columns(&self) -> &[ColumnDescriptor] {
+        &self.columns
+    }
+
+    /// All bytes of the batch.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The bytes at `position`, where a descriptor of this view says there are `length`; empty where it is absent.
+    #[must_use]
+    pub fn buffer(&self, position: u64, length: u64) -> &'a [u8] {
+        if position == 0 { &[] } else { &self.bytes[position as usize..(position + length) as usize] }
+    }
+}
+
+impl ColumnDescriptor {
+    fn check(&self, column: usize, rows: u64, have: usize) -> Result<(), LayoutError> {
+        let buffers = [
+            ("validity", self.validity, self.validity_length),
+            ("offsets", self.offsets, self.offsets_length),
+            ("values", self.values, self.values_length),
+        ];
+        for (buffer, position, length) in buffers {
+            let absent = position == 0 && length == 0;
+            let inside = position != 0
+                && position.checked_add(length).is_some_and(|end| end <= have as u64)
+                && position.is_multiple_of(BUFFER_ALIGNMENT as u64);
+            if !absent && !inside {
+                return Err(LayoutError::OutOfBounds { column, buffer, position, length, have });
+            }
+        }
+        let too_short = |buffer, length, need: Option<u64>| {
+            let need = need.unwrap_or(u64::MAX);
+            if length < need { Err(LayoutError::TooShort { column, buffer, length, rows, need }) } else { Ok(()) }
+        };
+        let end = self.first_row.checked_add(rows);
+        if self.null_count > rows || (self.null_count > 0 && self.validity == 0) {
+            return Err(LayoutError::Nulls { column, nulls: self.null_count });
+        }
+        if self.validity != 0 {
+            too_short("validity", self.validity_length, end.map(|end| end.div_ceil(8)))?;
+        }
+        match self.offset_width {
+            0 => Ok(()),
+            width @ (4 | 8) => {
+                let need = end.and_then(|end| end.checked_add(1)?.checked_mul(width));
+                too_short("offsets", self.offsets_length, need)
+            }
+            width => Err(LayoutError::OffsetWidth { column, width }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[repr(align(64))]
+    struct Aligned([u8; 1024]);
+
+    fn batch(rows: u64, columns: &[ColumnDescriptor]) -> Box<Aligned> {
+        let mut batch = Box::new(Aligned([0; 1024]));
+        let mut words = vec![BATCH_MAGIC, rows, columns.len() as u64, 0];
+        for c in columns {
+            words.extend([
+                c.null_count,
+                c.first_row,
+                c.offset_width,
+                c.validity,
+                c.validity_length,
+                c.offsets,
+                c.offsets_length,
+                c.values,
+                c.values_length,
+                c.reserved,
+            ]);
+        }
+        for (slot, word) in batch.0.chunks_exact_mut(8).zip(words) {
+            slot.copy_from_slice(&word.to_le_bytes());
+        }
+        batch
+    }
+
+    fn doubles() -> ColumnDescriptor {
+        ColumnDescriptor { values: 512, values_length: 80, ..Default::default() }
+    }
+
+    #[test]
+    fn a_well_formed_batch_is_read_in_place() {
+        let batch = batch(10, &[doubles()]);
+        let view = BatchView::parse(&batch.0).unwrap();
+        assert_eq!((view.rows(), view.columns()), (10, &[doubles()][..]));
+        assert_eq!(view.buffer(512, 80).as_ptr(), batch.0[512..].as_ptr());
+    }
+
+    #[test]
+    fn lying_descriptors_are_refused() {
+        let cases = [
+            ColumnDescriptor { values_length: 1 << 40, ..doubles() },
+            ColumnDescriptor { values: u64::MAX - 63, values_length: 128, ..doubles() },
+            ColumnDescriptor { values: 1000, values_length: 80, ..doubles() },
+            ColumnDescriptor { null_count: 11, validity: 640, validity_length: 2, ..doubles() },
+            ColumnDescriptor { null_count: 1, ..doubles() },
+            ColumnDescriptor { null_count: 1, validity: 640, validity_length: 1, ..doubles() },
+            ColumnDescriptor { offset_width: 3, ..doubles() },
+            ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 40, ..doubles() },
+            ColumnDescriptor { offset_width: 8, first_row: u64::MAX, offsets: 640, offsets_length: 88, ..doubles() },
+        ];
+        for case in cases {
+            assert!(BatchView::parse(&batch(10, &[case]).0).is_err(), "{case:?}");
+        }
+    }
+
+    #[test]
+    fn cut_or_foreign_bytes_are_refused() {
+        let good = batch(10, &[doubles()]);
+        assert_eq!(BatchView::parse(&good.0[..16]).unwrap_err(), LayoutError::Truncated { have: 16, need: 32 });
+        assert!(matches!(BatchView::parse(&good.0[..64]), Err(LayoutError::Truncated { .. })));
+        assert_eq!(BatchView::parse(&good.0[8..]).unwrap_err(), LayoutError::Misaligned);
+        assert_eq!(BatchView::parse(&Aligned([0; 1024]).0).unwrap_err(), LayoutError::Magic);
+        let mut many = batch(10, &[]);
+        many.0[16..24].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(matches!(BatchView::parse(&many.0), Err(LayoutError::Truncated { .. })));
+    }
+}

@@ -33,7 +33,7 @@ static API: WorkerApi = WorkerApi {
 
 /// The table of the worker interface; see `rudf_segment::worker::WORKER_API_SYMBOL`.
 #[unsafe(no_mangle)]
-pub extern "C" fn rudf_worker_api() -> *const WorkerApi {
+pub(crate) extern "C" fn rudf_worker_api() -> *const WorkerApi {
     &raw const API
 }
 

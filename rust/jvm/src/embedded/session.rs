@@ -91,16 +91,19 @@ fn open_in_interpreter(api: &WorkerApi, message: &[u8]) -> Result<*mut c_void, N
 
 /// Evaluates batches until the task side hangs up or a batch fails.
 fn serve(api: &WorkerApi, session: *mut c_void, submitted: &Receiver<Submission>, finished: &Sender<Outcome>) {
+    let (returned, returns) = unbounded();
     for submission in submitted {
-        let outcome = evaluate(api, session, submission);
+        returns.try_iter().for_each(drop);
+        let outcome = evaluate(api, session, submission).map(|output| EmbeddedResult::new(output, &returned));
         let failed = outcome.is_err();
         if finished.send(outcome).is_err() || failed {
-            return;
+            break;
         }
     }
+    returns.try_iter().for_each(drop);
 }
 
-fn evaluate(api: &WorkerApi, session: *mut c_void, submission: Submission) -> Outcome {
+fn evaluate(api: &WorkerApi, session: *mut c_void, submission: Submission) -> Result<OutputBatch, NativeError> {
     let Submission { segment, length } = submission;
     let base = segment.base().cast_const();
     let input = InputBatch {
@@ -114,7 +117,7 @@ fn evaluate(api: &WorkerApi, session: *mut c_void, submission: Submission) -> Ou
     // SAFETY: this thread is attached and serves this session; `input` owns one reference to the segment, which the
     // callee takes over.
     let status = unsafe { (api.evaluate)(session, input, &raw mut output, &raw mut failure) };
-    if status == 0 { Ok(EmbeddedResult(output)) } else { Err(NativeError::from_failure(&failure)) }
+    if status == 0 { Ok(output) } else { Err(NativeError::from_failure(&failure)) }
 }
 
 /// Gives back the reference that [`evaluate`] handed to the interpreter.
@@ -166,28 +169,51 @@ impl Drop for EmbeddedSession {
     }
 }
 
-/// Results that lie in the interpreter's memory.
-struct EmbeddedResult(OutputBatch);
+/// Results that nobody reads any more.
+struct Returned(OutputBatch);
 
-impl ResultBatch for EmbeddedResult {
-    fn rows(&self) -> u64 {
-        self.0.rows
-    }
-
-    fn columns(&self) -> &[ColumnDescriptor] {
-        if self.0.columns.is_null() {
-            return &[];
-        }
-        // SAFETY: the worker filled in that many descriptors, and they live until `release` (see `OutputBatch`).
-        unsafe { std::slice::from_raw_parts(self.0.columns, usize::try_from(self.0.column_count).unwrap_or(0)) }
-    }
-}
-
-impl Drop for EmbeddedResult {
+impl Drop for Returned {
     fn drop(&mut self) {
         if let Some(release) = self.0.release {
             // SAFETY: called once, with the owner that came with it.
             unsafe { release(self.0.owner) };
         }
+    }
+}
+
+/// Results that lie in the interpreter's memory.
+///
+/// They may belong to Python objects, and to give those back takes the interpreter's lock: so they go back to the thread
+/// that made them, which holds the lock anyway, and the task thread does not wait for it.
+struct EmbeddedResult {
+    output: OutputBatch,
+    returned: Sender<Returned>,
+}
+
+impl EmbeddedResult {
+    fn new(output: OutputBatch, returned: &Sender<Returned>) -> Self {
+        Self { output, returned: returned.clone() }
+    }
+}
+
+impl ResultBatch for EmbeddedResult {
+    fn rows(&self) -> u64 {
+        self.output.rows
+    }
+
+    fn columns(&self) -> &[ColumnDescriptor] {
+        if self.output.columns.is_null() {
+            return &[];
+        }
+        // SAFETY: the worker filled in that many descriptors, and they live until `release` (see `OutputBatch`).
+        unsafe { std::slice::from_raw_parts(self.output.columns, usize::try_from(self.output.column_count).unwrap_or(0)) }
+    }
+}
+
+impl Drop for EmbeddedResult {
+    fn drop(&mut self) {
+        let output = std::mem::replace(&mut self.output, OutputBatch::empty());
+        // A thread that serves another session by now refuses, and the results are released here.
+        drop(self.returned.send(Returned(output)));
     }
 }

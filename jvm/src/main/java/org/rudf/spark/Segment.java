@@ -7,15 +7,21 @@ final class Segment implements AutoCloseable {
   final long address;
   final long capacity;
 
-  private Segment(long handle) {
+  private Segment(long handle, long address, long capacity) {
     this.handle = handle;
-    this.address = RudfNative.segmentAddress(handle);
-    this.capacity = RudfNative.segmentCapacity(handle);
+    this.address = address;
+    this.capacity = capacity;
   }
 
   /** Memory of at least {@code capacity} bytes for the next batch of a session. */
   static Segment acquire(long session, long capacity) {
-    return new Segment(RudfNative.acquireSegment(session, capacity));
+    long handle = RudfNative.acquireSegment(session, capacity);
+    return new Segment(handle, RudfNative.segmentAddress(handle), RudfNative.segmentCapacity(handle));
+  }
+
+  /** Memory that somebody else owns: closing it does nothing. */
+  static Segment borrowed(long address, long capacity) {
+    return new Segment(0, address, capacity);
   }
 
   long handle() {
@@ -26,6 +32,8 @@ final class Segment implements AutoCloseable {
   public void close() {
     long released = handle;
     handle = 0;
-    RudfNative.releaseSegment(released);
+    if (released != 0) {
+      RudfNative.releaseSegment(released);
+    }
   }
 }

@@ -33,14 +33,7 @@ final class EvaluationPlan private (
 
   /** Opens a session for the task that calls this, or says why this process cannot run the functions. */
   def open(): Either[String, WorkerSession] =
-    WorkerHosts.forPython(pythonExec, hostConf).flatMap { host =>
-      try Right(host.open(message()))
-      catch {
-        case error: RudfNativeException if error.kind == RudfNativeException.ENVIRONMENT => Left(error.getMessage)
-        case error: RudfNativeException if error.kind == RudfNativeException.PYTHON =>
-          throw SparkAccess.pythonException(error.getMessage)
-      }
-    }
+    WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
 
   private def message(): Array[Byte] = {
     val root = SparkFiles.getRootDirectory()

@@ -16,17 +16,21 @@ private[spark] final class RudfOrStockRDD[I, O: ClassTag](
     evaluate: (WorkerSession, Iterator[I], Int) => Iterator[O])
     extends RDD[O](stock.sparkContext, Seq(new OneToOneDependency(input), new OneToOneDependency(stock))) {
 
-  override protected def getPartitions: Array[Partition] = stock.partitions
+  override protected def getPartitions: Array[Partition] =
+    input.partitions.zip(stock.partitions).map { case (i, s) => new RudfOrStockPartition(i.index, i, s) }
 
   override protected def getPreferredLocations(split: Partition): Seq[String] =
-    input.preferredLocations(input.partitions(split.index))
+    input.preferredLocations(split.asInstanceOf[RudfOrStockPartition].input)
 
-  override def compute(split: Partition, context: TaskContext): Iterator[O] = open() match {
-    case Some(session) =>
-      // Until a pipeline takes the session over, and also if that never comes to be.
-      context.addTaskCompletionListener[Unit](_ => session.close())
-      evaluate(session, input.iterator(input.partitions(split.index), context), split.index)
-    case None => stock.iterator(split, context)
+  override def compute(split: Partition, context: TaskContext): Iterator[O] = {
+    val partition = split.asInstanceOf[RudfOrStockPartition]
+    open() match {
+      case Some(session) =>
+        // Until a pipeline takes the session over, and also if that never comes to be.
+        context.addTaskCompletionListener[Unit](_ => session.close())
+        evaluate(session, input.iterator(partition.input, context), partition.index)
+      case None => stock.iterator(partition.stock, context)
+    }
   }
 
   override def clearDependencies(): Unit = {
@@ -35,3 +39,7 @@ private[spark] final class RudfOrStockRDD[I, O: ClassTag](
     stock = null
   }
 }
+
+/** The same partition of both inputs. */
+private[spark] final class RudfOrStockPartition(override val index: Int, val input: Partition, val stock: Partition)
+    extends Partition

@@ -30,15 +30,14 @@ private[spark] object Support {
   }
 
   private def confRefusal(evalType: Int, conf: SQLConf): Option[String] = {
-    def set(name: String): Boolean = conf.getConfString(name, "").nonEmpty
     if (!kinds.contains(evalType)) Some(s"functions of eval type $evalType are not supported yet")
-    else if (set("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
+    else if (conf.contains("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
     else if (RudfConf.flag(conf, "spark.sql.pyspark.worker.logging.enabled", default = false)) {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
     } else if (evalType == EvalType.ArrowBatched &&
         RudfConf.flag(conf, "spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled", default = false)) {
       Some("the legacy pandas conversion is on (spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled)")
-    } else if (conf.getConfString("spark.sql.execution.pythonUDF.arrow.concurrency.level", "").nonEmpty) {
+    } else if (conf.contains("spark.sql.execution.pythonUDF.arrow.concurrency.level")) {
       Some("rows are evaluated by several threads (spark.sql.execution.pythonUDF.arrow.concurrency.level)")
     } else if (RudfConf.flag(conf, "spark.sql.execution.arrow.useLargeVarTypes", default = false)) {
       Some("large Arrow types are on (spark.sql.execution.arrow.useLargeVarTypes)")

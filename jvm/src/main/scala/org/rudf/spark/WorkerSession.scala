@@ -14,11 +14,25 @@ final class WorkerHost(handle: Long, val executable: String, val pythonVersion: 
   /**
    * Opens a session.
    *
-   * @throws RudfNativeException of kind ENVIRONMENT where this host cannot run the functions, PYTHON where one cannot
-   *                             be unpickled
+   * @return a sentence where this host cannot run the functions
+   * @throws org.apache.spark.api.python.PythonException where one cannot be unpickled
    */
-  def open(message: Array[Byte]): WorkerSession =
-    new WorkerSession(NativeBytes.lend(message)(RudfNative.openSession(handle, _, _)))
+  def open(message: Array[Byte]): Either[String, WorkerSession] =
+    try Right(new WorkerSession(NativeBytes.lend(message)((address, length) =>
+      PythonFailures.rethrown(RudfNative.openSession(handle, address, length)))))
+    catch {
+      case error: RudfNativeException if error.kind == RudfNativeException.ENVIRONMENT => Left(error.getMessage)
+    }
+}
+
+/** Failures of the user's functions as Spark's own exception, so that the driver shows them as it always does. */
+private object PythonFailures {
+  def rethrown[T](body: => T): T =
+    try body
+    catch {
+      case error: RudfNativeException if error.kind == RudfNativeException.PYTHON =>
+        throw SparkAccess.pythonException(error.getMessage)
+    }
 }
 
 /** One operator's functions on one partition. Used by one thread; `close` may be called twice. */
@@ -33,9 +47,13 @@ final class WorkerSession(private var handle: Long) extends AutoCloseable {
     ()
   }
 
-  /** The oldest result, if it is there within the timeout. */
+  /**
+   * The oldest result, if it is there within the timeout.
+   *
+   * @throws org.apache.spark.api.python.PythonException where the function failed
+   */
   def take(timeoutMillis: Long): Option[EvaluatedBatch] = {
-    val result = RudfNative.take(handle, timeoutMillis)
+    val result = PythonFailures.rethrown(RudfNative.take(handle, timeoutMillis))
     if (result == 0) None else Some(new EvaluatedBatch(result))
   }
 

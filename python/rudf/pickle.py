@@ -1,0 +1,1 @@
+from pyspark.cloudpickle import dumps

@@ -10,5 +10,6 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     evaluate::register(module)?;
+    rudf_pickle::register(module)?;
     Ok(())
 }

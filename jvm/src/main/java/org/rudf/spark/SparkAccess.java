@@ -78,7 +78,7 @@ final class SparkAccess {
         if (types.length == 5 && types[1] == Map.class) {
           Map<String, String> parameters = new Map.Map2<>("msg", MESSAGE, "traceback", traceback);
           Object noContext = java.lang.reflect.Array.newInstance(types[3].getComponentType(), 0);
-          return (RuntimeException) constructor.newInstance("PYTHON_EXCEPTION", parameters, null, noContext, null);
+          return (RuntimeException) constructor.newInstance("PYTHON_EXCEPTION", parameters, null, noContext, "");
         }
       }
     } catch (ReflectiveOperationException e) {

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, overload
 from pyspark.sql.types import DataType
 from pyspark.sql.udf import UserDefinedFunction
 
-from rudf.annotations import AnnotationError, FunctionKind, read_annotations
+from rudf import registration
+from rudf.annotations import PLAIN, AnnotationError, FunctionKind, name_of, read_annotations
+from rudf.notice import warn_without_plugin
 from rudf.payload import seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
 
     from pyspark.sql import Column
 
-    ColumnOrName = Column | str
-    DataTypeOrString = DataType | str
+    ColumnOrName: TypeAlias = "Column | str"
+    DataTypeOrString: TypeAlias = "DataType | str"
 
 __all__ = ["RudfFunction", "rudf"]
 
@@ -34,19 +37,24 @@ class RudfFunction(UserDefinedFunction):
         The decorated function, unchanged.
     """
 
-    def __init__(self, func: Callable[..., Any], return_type: DataTypeOrString, kind: int) -> None:
-        super().__init__(func, returnType=return_type, evalType=kind)
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        return_type: DataTypeOrString,
+        kind: int,
+        name: str | None = None,
+        deterministic: bool = True,
+    ) -> None:
+        super().__init__(func, returnType=return_type, name=name, evalType=kind, deterministic=deterministic)
         self.__name__ = self._name
-        self.__qualname__ = getattr(func, "__qualname__", self._name)
+        self.__qualname__ = name or getattr(func, "__qualname__", self._name)
         self.__module__ = getattr(func, "__module__", type(func).__module__)
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
 
     def __call__(self, *args: ColumnOrName, **kwargs: ColumnOrName) -> Column:
         """Apply the function to columns, given as columns or by name."""
-        from rudf.session import warn_without_jar
-
-        warn_without_jar()
+        warn_without_plugin()
         return super().__call__(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -56,6 +64,14 @@ class RudfFunction(UserDefinedFunction):
             signature = "(...)"
         return f"<rudf function {self.__name__}{signature}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the plain function: what another function calls in a worker, where there are no columns."""
+        return functools.partial, (self.func,)
+
+    def _renamed(self, name: str) -> RudfFunction:
+        """Return the same function under the name that SQL knows it by."""
+        return type(self)(self.func, self.returnType, self.evalType, name, self.deterministic)
+
     def _wrapped(self) -> RudfFunction:  # type: ignore[override]
         """Return itself: PySpark's own wrapper function would hide what this object is."""
         return self
@@ -64,6 +80,7 @@ class RudfFunction(UserDefinedFunction):
         """Make the JVM's side of the UDF, with a command that rudf pickled and sealed."""
         from pyspark.sql import SparkSession
 
+        warn_without_plugin()
         session = SparkSession._getActiveSessionOrCreate()
         context = session.sparkContext
         command = _python_function(context, func, self.returnType, self._name)
@@ -74,6 +91,9 @@ class RudfFunction(UserDefinedFunction):
         if hasattr(self, "transpiled"):
             arguments += [[], []]
         return create(*arguments)
+
+
+registration.install(RudfFunction)
 
 
 def _python_function(context: Any, func: Callable[..., Any], return_type: DataType, name: str) -> Any:
@@ -101,7 +121,9 @@ def _python_function(context: Any, func: Callable[..., Any], return_type: DataTy
 
 
 @overload
-def rudf(f: Callable[..., Any], returnType: DataTypeOrString | None = ..., *, useArrow: bool | None = ...) -> RudfFunction: ...
+def rudf(
+    f: Callable[..., Any], returnType: DataTypeOrString | None = ..., *, useArrow: bool | None = ...
+) -> RudfFunction: ...
 
 
 @overload
@@ -145,8 +167,8 @@ def rudf(
     """
     if useArrow is False:
         raise ValueError(
-            "rudf functions follow the rules of Arrow-optimized UDFs; use pyspark.sql.functions.udf(useArrow=False) for "
-            "those of pickled ones"
+            "functions of @rudf follow the rules of Arrow-optimized UDFs; for those of pickled ones use "
+            "pyspark.sql.functions.udf(useArrow=False)"
         )
     if f is None or isinstance(f, (str, DataType)):
         declared = f if returnType is None else returnType
@@ -161,11 +183,17 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None) -> Rud
     if return_type is None:
         return_type = signature.return_type
     if return_type is None:
-        raise AnnotationError(_no_return_type(getattr(func, "__name__", type(func).__name__), signature.kind))
+        raise AnnotationError(_no_return_type(name_of(func), signature.kind))
     return RudfFunction(func, return_type, signature.kind)
 
 
 def _no_return_type(name: str, kind: int) -> str:
     if kind == FunctionKind.ROW:
-        return f'`{name}` has no return type: annotate it (`-> float`), or give the type to the decorator: @rudf("double")'
-    return f'`{name}` works on whole columns, whose annotation does not tell the Spark type: write it as @rudf("double")'
+        return (
+            f"`{name}` has no return type: annotate the return value with {PLAIN} (as in `-> float`), "
+            'or give the type to the decorator, as in @rudf("double")'
+        )
+    return (
+        f"`{name}` has no return type: that of a function of whole columns cannot be told from its annotations; "
+        'give it to the decorator, as in @rudf("double")'
+    )

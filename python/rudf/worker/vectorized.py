@@ -162,7 +162,7 @@ class PandasEvaluator:
             one.name = f"_{index}"
         if not series:
             import pandas as pd
-            from pyspark import _NoValue
+            from pyspark._globals import _NoValue
 
             series = [pd.Series([_NoValue] * rows)]
         results = []

@@ -1,1 +1,37 @@
-//! pickle
+//! By-value pickling of Python objects: knows no Arrow and no Spark.
+//!
+//! A pickle writer of its own. What the standard library's `pickle` writes is written here too, opcode for opcode; on
+//! top of that, functions and classes that the receiver cannot import travel as their definition. Every pickle loads
+//! with the standard library's `pickle.loads` alone, on the minor version of Python that wrote it.
+//!
+//! Where to look: `save` is the loop and the builtin values, `reduce` the objects that describe themselves, `global`
+//! decides between reference and value, `function`, `code` and `class` write definitions, `writer` and `memo` are the
+//! stream, `error` makes the messages.
+
+mod buffer;
+mod class;
+mod code;
+mod error;
+mod frame;
+mod function;
+mod global;
+mod known;
+mod memo;
+mod opcodes;
+mod options;
+mod pickler;
+mod reduce;
+mod save;
+mod sets;
+mod writer;
+
+use pyo3::prelude::*;
+
+/// Adds the pickler's functions to the extension module.
+///
+/// # Errors
+/// Whatever adding to a module raises.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(pickler::pickle_dumps, module)?)?;
+    Ok(())
+}

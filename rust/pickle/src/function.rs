@@ -1,0 +1,441 @@
+//! Functions by value.
+//!
+//! `types.FunctionType(code, globals, None, None, closure)` is written at once: the code as marshalled bytes, an empty
+//! globals dictionary that all functions of one module share, cells still empty. The function is remembered then, and
+//! only after that its globals, cells and attributes are filled in, so that any of them may lead back to it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple};
+
+use crate::code::{self, FileNames};
+use crate::frame::{Frame, GlobalsFrame, Label, Origin, Role, Step};
+use crate::memo::FastMap;
+use crate::opcodes as op;
+use crate::save::{Rest, Saver};
+
+/// What is known of a code object within one dump.
+pub(crate) struct CodeFacts<'py> {
+    pub(crate) globals: Vec<Bound<'py, PyString>>,
+    pub(crate) names: Vec<Bound<'py, PyString>>,
+    pub(crate) free: Vec<Bound<'py, PyString>>,
+    name: String,
+    qualname: String,
+    doc: Option<String>,
+    pub(crate) origin: Rc<Origin>,
+    /// The memo's number of the code object.
+    number: u32,
+}
+
+/// One globals dictionary of the sender and what of it has been written.
+struct SharedGlobals {
+    number: u32,
+    done: FastMap<Box<[u8]>, ()>,
+}
+
+/// What the functions of one dump share.
+#[derive(Default)]
+pub(crate) struct FunctionState<'py> {
+    codes: FastMap<usize, Rc<CodeFacts<'py>>>,
+    globals: FastMap<usize, SharedGlobals>,
+    files: ShortNames,
+}
+
+/// File names without the directory that Python found them in.
+#[derive(Default)]
+struct ShortNames {
+    roots: Option<Vec<Vec<u8>>>,
+    short: HashMap<Vec<u8>, usize>,
+}
+
+impl ShortNames {
+    fn prepare(&mut self, py: Python<'_>) {
+        if self.roots.is_some() {
+            return;
+        }
+        let entries: Vec<String> = py
+            .import("sys")
+            .and_then(|sys| sys.getattr(intern!(py, "path")))
+            .and_then(|path| {
+                path.try_iter()?.map(|entry| Ok(entry?.extract().unwrap_or_default())).collect::<PyResult<_>>()
+            })
+            .unwrap_or_default();
+        let mut roots: Vec<_> = entries
+            .into_iter()
+            .filter(|entry| entry.starts_with('/') && entry.len() > 1)
+            .map(String::into_bytes)
+            .collect();
+        roots.sort_by_key(|root| std::cmp::Reverse(root.len()));
+        self.roots = Some(roots);
+    }
+
+    fn cut(&self, name: &[u8]) -> usize {
+        for root in self.roots.iter().flatten() {
+            if let Some(rest) = name.strip_prefix(root.as_slice()) {
+                let slash = usize::from(rest.starts_with(b"/"));
+                if slash == 1 || root.ends_with(b"/") {
+                    return root.len() + slash;
+                }
+            }
+        }
+        name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)
+    }
+}
+
+impl FileNames for ShortNames {
+    fn shorten<'n>(&mut self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        if !name.starts_with(b"/") {
+            return Cow::Borrowed(name);
+        }
+        let cut = match self.short.get(name) {
+            Some(cut) => *cut,
+            None => {
+                let cut = self.cut(name);
+                self.short.insert(name.to_vec(), cut);
+                cut
+            }
+        };
+        Cow::Borrowed(&name[cut..])
+    }
+}
+
+impl<'py> Saver<'py> {
+    /// A Python function: by reference if the receiver can import it.
+    pub(crate) fn function(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
+        match self.reference(function)? {
+            Some(reference) => self.save_reference(function, &reference),
+            None => self.function_by_value(function),
+        }
+    }
+
+    /// Writes the function itself; the frame returned fills it.
+    pub(crate) fn function_by_value(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
+        let py = self.py;
+        let code = function.getattr(intern!(py, "__code__"))?;
+        let globals = function.getattr(intern!(py, "__globals__"))?.cast_into::<PyDict>()?;
+        let closure = function.getattr(intern!(py, "__closure__"))?.cast_into::<PyTuple>().ok();
+        self.standard("types", "FunctionType")?;
+        if closure.is_some() {
+            self.writer.byte(op::MARK);
+        }
+        let facts = self.code(&code)?;
+        let number = self.globals_dict(&globals)?;
+        let mut steps = Vec::new();
+        match &closure {
+            None => self.writer.bytes(&[op::TUPLE2, op::REDUCE]),
+            Some(cells) => {
+                self.writer.bytes(&[op::NONE, op::NONE]);
+                self.closure(cells, &facts, &mut steps)?;
+                self.writer.bytes(&[op::TUPLE, op::REDUCE]);
+            }
+        }
+        self.memoize(function);
+        if !facts.globals.is_empty() {
+            steps.push(Step::Enter(Box::new(Frame::Globals(Box::new(GlobalsFrame {
+                dict: globals.clone(),
+                number,
+                facts: facts.clone(),
+                next: 0,
+                open: false,
+            })))));
+        }
+        self.attributes(function, &globals, &facts, &mut steps)?;
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Frame::script_from(steps, facts.origin.clone())))
+    }
+
+    /// Writes a code object, or gets the one written before.
+    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
+        let address = code.as_ptr() as usize;
+        if let Some(facts) = self.functions.codes.get(&address).cloned() {
+            self.writer.get(facts.number);
+            return Ok(facts);
+        }
+        let py = self.py;
+        let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
+        self.functions.files.prepare(py);
+        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut self.functions.files)?;
+        self.standard("marshal", "loads")?;
+        self.writer.raw_bytes_object(&info.bytes);
+        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+        let number = self.memo.put(code);
+        self.writer.put(number);
+        let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let strings = |names: &[&[u8]]| -> PyResult<Vec<Bound<'py, PyString>>> {
+            names.iter().map(|name| PyString::from_bytes(py, name)).collect()
+        };
+        let facts = Rc::new(CodeFacts {
+            globals: strings(&info.globals)?,
+            names: strings(&info.names)?,
+            free: strings(&info.free)?,
+            name: string(info.name),
+            qualname: string(info.qualname),
+            doc: info.doc.map(string),
+            origin: Rc::new(Origin { file: string(&info.file), line: info.line }),
+            number,
+        });
+        self.functions.codes.insert(address, facts.clone());
+        Ok(facts)
+    }
+
+    /// A code object on its own.
+    pub(crate) fn lone_code(&mut self, code: &Bound<'py, PyAny>) -> Rest<'py> {
+        self.code(code)?;
+        Ok(None)
+    }
+
+    /// Writes the dictionary that stands for `globals`, with the names that every module has.
+    fn globals_dict(&mut self, globals: &Bound<'py, PyDict>) -> PyResult<u32> {
+        let address = globals.as_ptr() as usize;
+        if let Some(shared) = self.functions.globals.get(&address) {
+            self.writer.get(shared.number);
+            return Ok(shared.number);
+        }
+        self.memo.keep(globals.as_any());
+        self.writer.byte(op::EMPTY_DICT);
+        let number = self.memo.put_anonymous();
+        self.writer.put(number);
+        self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
+        for key in ["__name__", "__package__"] {
+            if let Some(value) = globals.get_item(key)?
+                && let Ok(text) = value.cast::<PyString>()
+            {
+                self.text(key.as_bytes());
+                self.name(text)?;
+                self.writer.byte(op::SETITEM);
+                self.mark_global(globals, key);
+            }
+        }
+        Ok(number)
+    }
+
+    /// Notes that a global is written; false if it was before.
+    fn mark_global(&mut self, globals: &Bound<'py, PyDict>, name: &str) -> bool {
+        let shared = self.functions.globals.get_mut(&(globals.as_ptr() as usize));
+        shared.is_some_and(|shared| shared.done.insert(name.as_bytes().into(), ()).is_none())
+    }
+
+    pub(crate) fn advance_globals(&mut self, frame: &mut GlobalsFrame<'py>) -> Rest<'py> {
+        while let Some(name) = frame.facts.globals.get(frame.next).cloned() {
+            frame.next += 1;
+            let Some(value) = frame.dict.get_item(&name)? else { continue };
+            let text = name.to_str()?;
+            if !self.mark_global(&frame.dict, text) {
+                self.submodules(&value, &frame.facts)?;
+                continue;
+            }
+            if !frame.open {
+                frame.open = true;
+                self.writer.get(frame.number);
+                self.writer.byte(op::MARK);
+            }
+            self.text(text.as_bytes());
+            if text == "__builtins__" {
+                self.import("builtins")?;
+                continue;
+            }
+            let rest = self.save(&value, Role::Data)?;
+            self.submodules(&value, &frame.facts)?;
+            if rest.is_some() {
+                return Ok(rest);
+            }
+        }
+        if frame.open {
+            self.writer.bytes(&[op::SETITEMS, op::POP]);
+        }
+        Ok(None)
+    }
+
+    /// Has the receiver import the submodules of a package that the code reaches as attributes (`package.part.name`).
+    fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts<'py>) -> PyResult<()> {
+        if !value.is_instance_of::<PyModule>() || !value.hasattr(intern!(self.py, "__path__"))? {
+            return Ok(());
+        }
+        let Ok(name) = value.getattr(intern!(self.py, "__name__"))?.extract::<String>() else { return Ok(()) };
+        if !self.modules.contains(&name)? {
+            return Ok(());
+        }
+        let mut packages = vec![name];
+        while let Some(package) = packages.pop() {
+            for part in &facts.names {
+                let full = format!("{package}.{}", part.to_str()?);
+                let key = [b"\xff", full.as_bytes()].concat();
+                if self.modules.contains(&full)? && self.memo.get_text(&key).is_none() {
+                    self.import(&full)?;
+                    let number = self.memo.put_text(&key);
+                    self.writer.put(number);
+                    self.writer.byte(op::POP);
+                    packages.push(full);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
+    fn closure(
+        &mut self,
+        cells: &Bound<'py, PyTuple>,
+        facts: &Rc<CodeFacts<'py>>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        if cells.len() > 3 {
+            self.writer.byte(op::MARK);
+        }
+        for (index, cell) in cells.iter().enumerate() {
+            if let Some(contents) = self.new_cell(&cell)? {
+                let name = facts.free.get(index).cloned().unwrap_or_else(|| PyString::new(self.py, "?"));
+                if let Ok(module) = contents.cast::<PyModule>() {
+                    self.submodules(module.as_any(), facts)?;
+                }
+                self.fill_cell(&cell, contents, Label::Named("closure", name), steps)?;
+            }
+        }
+        self.writer.byte(match cells.len() {
+            0 => op::EMPTY_TUPLE,
+            1 => op::TUPLE1,
+            2 => op::TUPLE2,
+            3 => op::TUPLE3,
+            _ => op::TUPLE,
+        });
+        Ok(())
+    }
+
+    /// Writes a cell; returns its contents if they are still to be put in.
+    fn new_cell(&mut self, cell: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(number) = self.memo.get(cell) {
+            self.writer.get(number);
+            return Ok(None);
+        }
+        self.standard("types", "CellType")?;
+        let contents = match cell.getattr(intern!(self.py, "cell_contents")) {
+            Ok(contents) => Some(contents),
+            Err(error) if error.is_instance_of::<PyValueError>(self.py) => None,
+            Err(error) => return Err(error),
+        };
+        let mut rest = None;
+        match contents {
+            Some(contents) if self.options.persistent_id.is_none() && self.atom(&contents)? => {
+                self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+            }
+            contents => {
+                self.writer.bytes(&[op::EMPTY_TUPLE, op::REDUCE]);
+                rest = contents;
+            }
+        }
+        self.memoize(cell);
+        Ok(rest)
+    }
+
+    fn fill_cell(
+        &mut self,
+        cell: &Bound<'py, PyAny>,
+        contents: Bound<'py, PyAny>,
+        label: Label<'py>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let Some(number) = self.memo.get(cell) else { return Ok(()) };
+        steps.extend([
+            Step::Get(number),
+            Step::Op(&[op::NONE, op::EMPTY_DICT]),
+            Step::Name("cell_contents"),
+            Step::Save(contents, Role::Data, label),
+            Step::Op(&[op::SETITEM, op::TUPLE2, op::BUILD, op::POP]),
+        ]);
+        Ok(())
+    }
+
+    /// A cell on its own.
+    pub(crate) fn cell(&mut self, cell: &Bound<'py, PyAny>) -> Rest<'py> {
+        let Some(contents) = self.new_cell(cell)? else { return Ok(None) };
+        let mut steps = Vec::new();
+        self.fill_cell(cell, contents, Label::Part("cell"), &mut steps)?;
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// The attributes that differ from what `FunctionType` sets by itself, as one `BUILD`.
+    fn attributes(
+        &mut self,
+        function: &Bound<'py, PyAny>,
+        globals: &Bound<'py, PyDict>,
+        facts: &CodeFacts<'py>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let py = self.py;
+        let mut slots: Vec<(&'static str, Bound<'py, PyAny>)> = Vec::new();
+        let text_differs =
+            |value: &Bound<'py, PyAny>, expected: Option<&str>| match (value.cast::<PyString>(), expected) {
+                (Ok(text), Some(expected)) => text != expected,
+                (Err(_), None) => !value.is_none(),
+                _ => true,
+            };
+        let name = function.getattr(intern!(py, "__name__"))?;
+        if text_differs(&name, Some(&facts.name)) {
+            slots.push(("__name__", name));
+        }
+        let qualname = function.getattr(intern!(py, "__qualname__"))?;
+        if text_differs(&qualname, Some(&facts.qualname)) {
+            slots.push(("__qualname__", qualname));
+        }
+        let module = function.getattr(intern!(py, "__module__"))?;
+        let expected = globals.get_item(intern!(py, "__name__"))?;
+        let same = match &expected {
+            Some(expected) => expected.is(&module) || expected.eq(&module)?,
+            None => module.is_none(),
+        };
+        if !same {
+            slots.push(("__module__", module));
+        }
+        let doc = function.getattr(intern!(py, "__doc__"))?;
+        if text_differs(&doc, facts.doc.as_deref()) {
+            slots.push(("__doc__", doc));
+        }
+        for key in ["__defaults__", "__kwdefaults__"] {
+            let value = function.getattr(key)?;
+            if !value.is_none() {
+                slots.push((key, value));
+            }
+        }
+        let annotations = function.getattr(intern!(py, "__annotations__"))?;
+        if annotations.is_truthy()? {
+            slots.push(("__annotations__", annotations));
+        }
+        if let Some(parameters) = function.getattr_opt(intern!(py, "__type_params__"))?
+            && parameters.is_truthy()?
+        {
+            slots.push(("__type_params__", parameters));
+        }
+        let attributes = function.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
+        if slots.is_empty() && attributes.is_empty() {
+            return Ok(());
+        }
+        // The function is on top of the stack here: globals and cells leave it there.
+        if attributes.is_empty() {
+            steps.push(Step::Op(&[op::NONE]));
+        } else {
+            steps.push(Step::Save(attributes.into_any(), Role::State, Label::Silent));
+        }
+        steps.push(Step::Op(&[op::EMPTY_DICT, op::MARK]));
+        for (key, value) in slots {
+            steps.push(Step::Name(key));
+            let label = Label::Part(match key {
+                "__defaults__" | "__kwdefaults__" => "defaults",
+                "__annotations__" => "annotations",
+                other => other,
+            });
+            match value.cast_into::<PyString>() {
+                Ok(text) => steps.push(Step::Text(text)),
+                Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, label)),
+            }
+        }
+        steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD]));
+        Ok(())
+    }
+}

@@ -1,6 +1,6 @@
 """The extension module: see ``rust/python``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pickle import PickleBuffer
 from typing import Any
 
@@ -9,5 +9,26 @@ def pickle_dumps(
     protocol: int | None = None,
     buffer_callback: Callable[[PickleBuffer], Any] | None = None,
     by_value: list[str] = ...,
-    extra_reducers: Mapping[type, Callable[[Any], Any]] | None = None,
 ) -> bytes: ...
+def pickle_set_reducers(
+    always: dict[type, Callable[[Any], Any]],
+    subclasses: dict[type, Callable[[Any], Any]],
+    unnamed: dict[type, Callable[[Any], Any]],
+) -> None: ...
+def pickle_code_globals(code: Any) -> dict[str, None]: ...
+def pickle_reference(obj: Any, name: str | None = None, by_value: list[str] = ...) -> tuple[Any, str] | None: ...
+def pickle_module_of(obj: Any, name: str) -> str | None: ...
+
+class PickleMemo:
+    def __init__(self) -> None: ...
+    def clear(self) -> None: ...
+    def copy(self) -> dict[int, tuple[int, Any]]: ...
+    def dump(
+        self,
+        obj: Any,
+        protocol: int,
+        fix_imports: bool,
+        buffer_callback: Callable[[PickleBuffer], Any] | None,
+        by_value: list[str],
+        hooks: tuple[Any, Any, Any],
+    ) -> bytes: ...

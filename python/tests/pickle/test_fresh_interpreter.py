@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickletools
 from functools import cache
 
+import cases_classes
 import cases_functions
 import cases_values
 import pytest
@@ -12,7 +13,7 @@ from fresh import Case, build, run_cases
 
 from rudf import pickle as rudf_pickle
 
-CASES: dict[str, Case] = {**cases_functions.CASES, **cases_values.CASES}
+CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES}
 OLD_PROTOCOLS = (2, 3, 4)
 
 

@@ -44,6 +44,10 @@ pub(crate) enum Step<'py> {
     Memoize(Bound<'py, PyAny>),
     /// Calls an importable function of the standard library: `module`, `name`.
     Global(&'static str, &'static str),
+    /// The same, for names found at run time.
+    Method(String, String),
+    /// A function of the registry that travels along: see `tracking.rs`.
+    Receiver(&'static str),
     Enter(Box<Frame<'py>>),
 }
 

@@ -5,6 +5,7 @@
 //! only after that its globals, cells and attributes are filled in, so that any of them may lead back to it.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -28,8 +29,10 @@ pub(crate) struct CodeFacts<'py> {
     qualname: String,
     doc: Option<String>,
     pub(crate) origin: Rc<Origin>,
-    /// The memo's number of the code object.
-    number: u32,
+    /// For `marshal.loads`.
+    pub(crate) bytes: Vec<u8>,
+    /// The memo's number of the code object, once it is written.
+    number: Cell<Option<u32>>,
 }
 
 /// One globals dictionary of the sender and what of it has been written.
@@ -153,20 +156,35 @@ impl<'py> Saver<'py> {
 
     /// Writes a code object, or gets the one written before.
     fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
-        let address = code.as_ptr() as usize;
-        if let Some(facts) = self.functions.codes.get(&address).cloned() {
-            self.writer.get(facts.number);
+        let facts = self.code_facts(code)?;
+        if let Some(number) = facts.number.get() {
+            self.writer.get(number);
             return Ok(facts);
+        }
+        if let Some(number) = self.memo.get(code) {
+            self.writer.get(number);
+            facts.number.set(Some(number));
+            return Ok(facts);
+        }
+        self.standard("marshal", "loads")?;
+        self.writer.raw_bytes_object(&facts.bytes);
+        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+        let number = self.memo.put(code);
+        self.writer.put(number);
+        facts.number.set(Some(number));
+        Ok(facts)
+    }
+
+    /// Reads a code object, once per dump.
+    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
+        let address = code.as_ptr() as usize;
+        if let Some(facts) = self.functions.codes.get(&address) {
+            return Ok(facts.clone());
         }
         let py = self.py;
         let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
         self.functions.files.prepare(py);
         let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut self.functions.files)?;
-        self.standard("marshal", "loads")?;
-        self.writer.raw_bytes_object(&info.bytes);
-        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
-        let number = self.memo.put(code);
-        self.writer.put(number);
         let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let strings = |names: &[&[u8]]| -> PyResult<Vec<Bound<'py, PyString>>> {
             names.iter().map(|name| PyString::from_bytes(py, name)).collect()
@@ -179,8 +197,10 @@ impl<'py> Saver<'py> {
             qualname: string(info.qualname),
             doc: info.doc.map(string),
             origin: Rc::new(Origin { file: string(&info.file), line: info.line }),
-            number,
+            bytes: info.bytes,
+            number: Cell::new(None),
         });
+        self.memo.keep(code);
         self.functions.codes.insert(address, facts.clone());
         Ok(facts)
     }

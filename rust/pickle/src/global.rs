@@ -60,7 +60,7 @@ impl<'py> Saver<'py> {
     }
 
     /// The name of the module that `obj` says it is from, or the one that is found to hold it.
-    fn module_of(
+    pub(crate) fn module_of(
         &self,
         obj: &Bound<'py, PyAny>,
         name: &Bound<'py, PyString>,
@@ -212,6 +212,12 @@ impl<'py> Saver<'py> {
         let Some(name) = name else {
             return Err(self.pickling_error(&format!("Can't pickle {}: it has no name", repr(obj))));
         };
+        if let Some(reference) = self.reference_as(obj, name.clone())? {
+            return self.save_reference(obj, &reference);
+        }
+        if let Some(frame) = self.unnamed(obj)? {
+            return Ok(Some(frame));
+        }
         if let Some(module) = self.module_of(obj, &name)?
             && let Some(parent) = self.importable(module.to_str()?, name.to_str()?, obj)?
         {

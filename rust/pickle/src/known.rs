@@ -15,6 +15,9 @@ pub(crate) struct Known {
     pub(crate) module: Py<PyType>,
     pub(crate) method: Py<PyType>,
     pub(crate) pickle_buffer: Py<PyType>,
+    pub(crate) static_method: Py<PyType>,
+    pub(crate) class_method: Py<PyType>,
+    pub(crate) property: Py<PyType>,
     pub(crate) types_module: Py<PyAny>,
     pub(crate) ellipsis: Py<PyAny>,
     pub(crate) not_implemented: Py<PyAny>,
@@ -24,7 +27,6 @@ pub(crate) struct Known {
     pub(crate) object_reduce_ex: Py<PyAny>,
     pub(crate) object_reduce: Py<PyAny>,
     pub(crate) object_getstate: Option<Py<PyAny>>,
-    pub(crate) object_new: Py<PyAny>,
     pub(crate) copyreg_newobj: Py<PyAny>,
     pub(crate) pickling_error: Py<PyAny>,
     pub(crate) opmap: Opmap,
@@ -52,6 +54,8 @@ impl Known {
         let object = builtins.getattr("object")?;
         let compat = py.import("_compat_pickle")?;
         let class = |name: &str| -> PyResult<Py<PyType>> { Ok(types.getattr(name)?.cast_into::<PyType>()?.unbind()) };
+        let builtin =
+            |name: &str| -> PyResult<Py<PyType>> { Ok(builtins.getattr(name)?.cast_into::<PyType>()?.unbind()) };
         Ok(Self {
             function: class("FunctionType")?,
             builtin_function: class("BuiltinFunctionType")?,
@@ -60,6 +64,9 @@ impl Known {
             module: class("ModuleType")?,
             method: class("MethodType")?,
             pickle_buffer: pickle.getattr("PickleBuffer")?.cast_into::<PyType>()?.unbind(),
+            static_method: builtin("staticmethod")?,
+            class_method: builtin("classmethod")?,
+            property: builtin("property")?,
             types_module: types.clone().into_any().unbind(),
             ellipsis: builtins.getattr("Ellipsis")?.unbind(),
             not_implemented: builtins.getattr("NotImplemented")?.unbind(),
@@ -69,7 +76,6 @@ impl Known {
             object_reduce_ex: object.getattr("__reduce_ex__")?.unbind(),
             object_reduce: object.getattr("__reduce__")?.unbind(),
             object_getstate: object.getattr_opt("__getstate__")?.map(Bound::unbind),
-            object_new: object.getattr("__new__")?.unbind(),
             copyreg_newobj: copyreg.getattr("__newobj__")?.unbind(),
             pickling_error: pickle.getattr("PicklingError")?.unbind(),
             opmap: opmap(py)?,

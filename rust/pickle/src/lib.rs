@@ -23,6 +23,7 @@ mod pickler;
 mod reduce;
 mod save;
 mod sets;
+mod tracking;
 mod writer;
 
 use pyo3::prelude::*;
@@ -33,5 +34,10 @@ use pyo3::prelude::*;
 /// Whatever adding to a module raises.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pickler::pickle_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_set_reducers, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_code_globals, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_reference, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_module_of, module)?)?;
+    module.add_class::<pickler::PickleMemo>()?;
     Ok(())
 }

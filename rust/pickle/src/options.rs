@@ -2,11 +2,22 @@
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 /// The protocol written when none is asked for: the highest of every Python supported.
 pub(crate) const HIGHEST_PROTOCOL: u8 = 5;
 /// Older protocols are read by every Python there is, and nothing needs them.
 pub(crate) const LOWEST_PROTOCOL: u8 = 2;
+
+/// Reducers written in Python, by type.
+pub(crate) struct Reducers {
+    /// Used for instances of exactly this type.
+    pub(crate) always: Py<PyDict>,
+    /// Used for subclasses that have no reducer of their own.
+    pub(crate) subclasses: Py<PyDict>,
+    /// Used where an object reduces to a name that the receiver cannot import.
+    pub(crate) unnamed: Py<PyDict>,
+}
 
 /// See the module's sentence.
 pub(crate) struct Options<'py> {
@@ -17,8 +28,8 @@ pub(crate) struct Options<'py> {
     pub(crate) reducer_override: Option<Bound<'py, PyAny>>,
     /// Reducers by type that take the place of `copyreg.dispatch_table`.
     pub(crate) dispatch_table: Option<Bound<'py, PyAny>>,
-    /// Reducers by type for what the standard library refuses; asked before `__reduce_ex__`.
-    pub(crate) extra_reducers: Option<Bound<'py, pyo3::types::PyDict>>,
+    /// Reducers of our own for what the standard library refuses.
+    pub(crate) reducers: Option<&'static Reducers>,
     /// Modules whose functions and classes go by value, their submodules included.
     pub(crate) by_value: Vec<String>,
 }
@@ -48,7 +59,7 @@ impl Options<'_> {
             persistent_id: None,
             reducer_override: None,
             dispatch_table: None,
-            extra_reducers: None,
+            reducers: None,
             by_value: Vec::new(),
         })
     }

@@ -1,5 +1,6 @@
 //! Objects that say how to rebuild them: `copyreg`, `__reduce_ex__`, `__reduce__`, and what they return.
 
+use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
@@ -24,6 +25,9 @@ pub(crate) enum TypePlan<'py> {
     Cell,
     Code,
     Method,
+    /// `staticmethod`, `classmethod`: rebuilt around their function.
+    Wrapper(&'static str),
+    Property,
     /// A builtin function: by name, unless it is bound to an instance.
     Builtin,
     Ellipsis,
@@ -63,6 +67,16 @@ impl<'py> Saver<'py> {
             TypePlan::Code => self.lone_code(obj),
             TypePlan::Method => self.method(obj),
             TypePlan::Builtin => self.builtin(obj),
+            TypePlan::Wrapper(name) => {
+                let function = obj.getattr(intern!(py, "__func__"))?;
+                Ok(Some(Frame::script(vec![
+                    Step::Global("builtins", name),
+                    Step::Save(function, Role::Data, Label::Silent),
+                    Step::Op(&[op::TUPLE1, op::REDUCE]),
+                    Step::Memoize(obj.clone()),
+                ])))
+            }
+            TypePlan::Property => self.property(obj),
             TypePlan::Ellipsis => {
                 let name = if obj.is(&self.known.ellipsis) { "Ellipsis" } else { "NotImplemented" };
                 self.standard("builtins", name)?;
@@ -74,14 +88,7 @@ impl<'py> Saver<'py> {
     fn plan(&self, class: &Bound<'py, PyType>) -> PyResult<TypePlan<'py>> {
         let py = self.py;
         let known = self.known;
-        if let Some(table) = &self.options.dispatch_table {
-            // A mapping of the caller's: `get` may not be there, and a missing key is no error.
-            match table.get_item(class) {
-                Ok(reducer) => return Ok(TypePlan::Call(reducer)),
-                Err(error) if error.is_instance_of::<pyo3::exceptions::PyKeyError>(py) => {}
-                Err(error) => return Err(error),
-            }
-        } else if let Some(reducer) = known.copyreg_dispatch.bind(py).get_item(class)? {
+        if let Some(reducer) = self.registered(class.as_any())? {
             return Ok(TypePlan::Call(reducer));
         }
         if class.is(&known.module) || class.is_subclass(known.module.bind(py))? {
@@ -99,19 +106,71 @@ impl<'py> Saver<'py> {
         if class.is(&known.builtin_function) {
             return Ok(TypePlan::Builtin);
         }
+        for (name, exact) in [
+            ("staticmethod", class.is(&known.static_method)),
+            ("classmethod", class.is(&known.class_method)),
+        ] {
+            if exact {
+                return Ok(TypePlan::Wrapper(name));
+            }
+        }
+        if class.is(&known.property) {
+            return Ok(TypePlan::Property);
+        }
         if class.is(known.ellipsis.bind(py).get_type()) || class.is(known.not_implemented.bind(py).get_type()) {
             return Ok(TypePlan::Ellipsis);
         }
-        if let Some(table) = &self.options.extra_reducers
-            && let Some(reducer) = table.get_item(class)?
+        if let Some(reducers) = self.options.reducers
+            && let Some(reducer) = reducers.always.bind(py).get_item(class)?
         {
             return Ok(TypePlan::Call(reducer));
         }
         if !class.getattr(intern!(py, "__reduce_ex__"))?.is(&known.object_reduce_ex) {
             return Ok(TypePlan::ReduceEx);
         }
-        let reduce = class.getattr(intern!(py, "__reduce__"))?;
-        Ok(if reduce.is(&known.object_reduce) { TypePlan::ReduceEx } else { TypePlan::Reduce })
+        if !class.getattr(intern!(py, "__reduce__"))?.is(&known.object_reduce) {
+            return Ok(TypePlan::Reduce);
+        }
+        if let Some(reducers) = self.options.reducers {
+            for (base, reducer) in reducers.subclasses.bind(py).iter() {
+                if class.is_subclass(&base)? {
+                    return Ok(TypePlan::Call(reducer));
+                }
+            }
+        }
+        Ok(TypePlan::ReduceEx)
+    }
+
+    /// The reducer registered for a type: in the pickler's own table if it has one, else with `copyreg`.
+    pub(crate) fn registered(&self, class: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(table) = &self.options.dispatch_table else {
+            return self.known.copyreg_dispatch.bind(self.py).get_item(class);
+        };
+        match table.get_item(class) {
+            Ok(reducer) => Ok(Some(reducer)),
+            Err(error) if error.is_instance_of::<PyKeyError>(self.py) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An object that reduces to a name which the receiver does not have: rebuilt if we know how.
+    pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Frame<'py>>> {
+        let py = self.py;
+        let Some(reducers) = self.options.reducers else { return Ok(None) };
+        let Some(reducer) = reducers.unnamed.bind(py).get_item(obj.get_type())? else { return Ok(None) };
+        let reduced = reducer.call1((obj,))?;
+        if !type_name(obj).starts_with("typing.") || reduced.len()? != 2 {
+            return self.save_reduced(obj, &reduced);
+        }
+        // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
+        let key = self.key_of(obj)?;
+        Ok(Some(Frame::script(vec![
+            Step::Receiver("define"),
+            Step::Text(key),
+            Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent),
+            Step::Op(&[op::TUPLE2, op::REDUCE]),
+            Step::Memoize(obj.clone()),
+        ])))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.
@@ -311,6 +370,16 @@ impl<'py> Saver<'py> {
         }
         steps.push(Step::Op(&[op::TUPLE2, op::REDUCE]));
         steps.push(Step::Memoize(method.clone()));
+        Ok(Some(Frame::script(steps)))
+    }
+
+    fn property(&mut self, property: &Bound<'py, PyAny>) -> Rest<'py> {
+        let mut steps = vec![Step::Global("builtins", "property"), Step::Op(&[op::MARK])];
+        for part in ["fget", "fset", "fdel", "__doc__"] {
+            steps.push(Step::Save(property.getattr(part)?, Role::Data, Label::Part(part)));
+        }
+        steps.push(Step::Op(&[op::TUPLE, op::REDUCE]));
+        steps.push(Step::Memoize(property.clone()));
         Ok(Some(Frame::script(steps)))
     }
 

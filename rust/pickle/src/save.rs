@@ -101,7 +101,7 @@ impl<'py> Saver<'py> {
             Frame::Elements(frame) => self.advance_elements(frame),
             Frame::Globals(frame) => self.advance_globals(frame),
             Frame::Script(script) => {
-                while let Some(step) = script.steps.next() {
+                for step in script.steps.by_ref() {
                     let rest = match step {
                         Step::Save(obj, role, label) => {
                             let rest = self.save(&obj, role);
@@ -127,6 +127,8 @@ impl<'py> Saver<'py> {
             Step::Op(bytes) => self.writer.bytes(bytes),
             Step::Get(number) => self.writer.get(number),
             Step::Global(module, name) => self.standard(module, name)?,
+            Step::Method(module, name) => self.standard(&module, &name)?,
+            Step::Receiver(name) => self.receiver(name)?,
             Step::Memoize(obj) => self.memoize_result(&obj),
             Step::Save(..) | Step::Enter(_) => {}
         }

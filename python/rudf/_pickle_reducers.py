@@ -48,11 +48,13 @@ def _memoryview(view: memoryview) -> Reduced:
 
 
 def _text_file(file: io.TextIOWrapper) -> Reduced:
-    if file is sys.stdout or file is sys.stderr or file is sys.stdin:
-        name = next(name for name in ("stdout", "stderr", "stdin") if file is getattr(sys, name))
-        return getattr, (sys, name)
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    if file is sys.stdin:
+        raise PicklingError("cannot pickle standard input")
     if file.closed:
-        raise PicklingError("cannot pickle a closed file")
+        raise PicklingError("Cannot pickle closed files")
     if not file.readable() or not file.seekable() or file.isatty():
         raise PicklingError("cannot pickle a file that is not open for reading and seekable (TextIOWrapper)")
     position = file.tell()
@@ -134,11 +136,17 @@ def _mapping_proxy(value: types.MappingProxyType[Any, Any]) -> Reduced:
     return types.MappingProxyType, (dict(value),)
 
 
+def _descriptor(value: Any) -> Reduced:
+    return getattr, (value.__objclass__, value.__name__)
+
+
 #: Reducers that are always used, by exact type.
 ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     **{kind: _view(name) for kind, name in _views.items()},
     memoryview: _memoryview,
     types.MappingProxyType: _mapping_proxy,
+    types.GetSetDescriptorType: _descriptor,
+    types.MemberDescriptorType: _descriptor,
     io.TextIOWrapper: _text_file,
     functools.cached_property: _cached_property,
     weakref.WeakSet: _weak_set,

@@ -29,6 +29,8 @@ def _should_pickle_by_reference(obj: Any, name: str | None = None) -> bool:
         if any(".".join(parts[:length]) in registered for length in range(1, len(parts) + 1)):
             return False
         return obj.__name__ in sys.modules
+    if not isinstance(obj, (types.FunctionType, type)) and not hasattr(obj, "__name__"):
+        raise TypeError("cannot check importability of object instances")
     return _reference(obj, name) is not None
 
 
@@ -47,9 +49,9 @@ def _make_empty_cell() -> types.CellType:
 
 def _extract_class_dict(cls: type) -> dict[str, Any]:
     inherited: dict[str, Any] = {}
-    for base in reversed(cls.__mro__[1:]):
+    for base in reversed(cls.__bases__):
         inherited.update(base.__dict__)
-    return {name: value for name, value in vars(cls).items() if inherited.get(name) is not value}
+    return {name: value for name, value in sorted(vars(cls).items()) if inherited.get(name, ...) is not value}
 
 
 def is_tornado_coroutine(function: Any) -> bool:

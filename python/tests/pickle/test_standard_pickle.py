@@ -41,7 +41,7 @@ def test_nested_values_give_the_same_bytes(value: object, protocol: int) -> None
         [str(i) for i in range(30_000)],
         {i: [i] for i in range(5000)},
         ["x" * 70_000, b"y" * 70_000, ["z"] * 5],
-        [datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2), datetime.timedelta(5)],
+        [datetime.date(2020, 1, 2), datetime.timedelta(5), datetime.date(2021, 1, 2)],
         [bytes(65_535), bytes(65_536), "a" * 65_535, "a" * 65_536],
     ],
     ids=range(6),

@@ -1,9 +1,8 @@
 //! Classes: by reference where the receiver can import them, else as a bare class that is filled afterwards.
 //!
 //! The bare class is made with its bases, its slots and what the metaclass needs to see, and remembered; then its
-//! attributes are set without asking anyone (`type.__setattr__`), so that neither `__set_name__` nor a metaclass runs
-//! a second time. A class's `__init_subclass__` is set when everything else is done: subclasses in the same pickle have
-//! been through it at the sender.
+//! attributes are set without asking anyone (`type.__setattr__`), so that neither `__set_name__` nor a metaclass nor
+//! `__init_subclass__` of a class that travels runs a second time.
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -96,10 +95,7 @@ impl<'py> Saver<'py> {
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ]);
         self.namespace(class, &attributes, &mut steps)?;
-        steps.extend([
-            Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]),
-            Step::Memoize(class.clone().into_any()),
-        ]);
+        steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
         let members = self.enum_members(class, &attributes)?;
         self.new_members(class, &key, &members, &mut steps)?;
         steps.extend([
@@ -154,7 +150,8 @@ impl<'py> Saver<'py> {
 
     /// Metaclasses whose `__new__` makes something else of the finished class: enums, typed dictionaries.
     fn builds_from_members(&self, metaclass: &Bound<'py, PyType>) -> PyResult<bool> {
-        if self.enum_metaclass()?.is_some_and(|enum_metaclass| metaclass.is_subclass(&enum_metaclass).unwrap_or(false)) {
+        if self.enum_metaclass()?.is_some_and(|enum_metaclass| metaclass.is_subclass(&enum_metaclass).unwrap_or(false))
+        {
             return Ok(true);
         }
         Ok(metaclass.name()? == "_TypedDictMeta")
@@ -222,7 +219,11 @@ impl<'py> Saver<'py> {
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
-        for (key, value) in attributes.iter() {
+        // A bare class has these two already: they come first, or the order would differ when it is pickled again.
+        let (first, rest): (Vec<_>, Vec<_>) = attributes.iter().partition(|(key, _)| {
+            key.cast::<PyString>().is_ok_and(|name| name == "__doc__" || name == "__abstractmethods__")
+        });
+        for (key, value) in first.into_iter().chain(rest) {
             let Ok(name) = key.cast_into::<PyString>() else { continue };
             let text = name.to_str()?;
             let is_slot = is_member(&value) && value.getattr(intern!(py, "__objclass__"))?.is(class);
@@ -230,16 +231,6 @@ impl<'py> Saver<'py> {
                 continue;
             }
             let label = Label::Attribute(name.clone());
-            if text == "__init_subclass__" {
-                self.last.extend([
-                    Step::Receiver("late"),
-                    Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
-                    Step::Text(name),
-                    Step::Save(value, Role::Data, label),
-                    Step::Op(&[op::TUPLE3, op::REDUCE, op::POP]),
-                ]);
-                continue;
-            }
             steps.push(Step::Text(name));
             match value.cast_into_exact::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
@@ -339,7 +330,8 @@ impl<'py> Saver<'py> {
             return Ok(members);
         }
         for table in ["_member_map_", "_value2member_map_"] {
-            let Some(entries) = attributes.get_item(table)?.and_then(|entries| entries.cast_into::<PyDict>().ok()) else {
+            let Some(entries) = attributes.get_item(table)?.and_then(|entries| entries.cast_into::<PyDict>().ok())
+            else {
                 continue;
             };
             for (entry, object) in entries.iter() {

@@ -236,6 +236,28 @@ impl<'py> Saver<'py> {
         Ok(number)
     }
 
+    /// The module on top of the stack is being rebuilt: its functions are to have its own dictionary as globals.
+    pub(crate) fn adopt_globals(&mut self, namespace: &Bound<'py, PyDict>) -> PyResult<()> {
+        let address = namespace.as_ptr() as usize;
+        if self.functions.globals.contains_key(&address) {
+            return Ok(());
+        }
+        let module = self.memo.last();
+        self.memo.keep(namespace.as_any());
+        self.standard("builtins", "getattr")?;
+        self.writer.get(module);
+        self.text(b"__dict__");
+        self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        let number = self.memo.put_anonymous();
+        self.writer.put(number);
+        self.writer.byte(op::POP);
+        // The module's state holds everything.
+        let names = namespace.keys().iter().filter_map(|name| name.extract::<String>().ok());
+        let done = names.map(|name| (name.into_bytes().into_boxed_slice(), ())).collect();
+        self.functions.globals.insert(address, SharedGlobals { number, done });
+        Ok(())
+    }
+
     /// Notes that a global is written; false if it was before.
     fn mark_global(&mut self, globals: &Bound<'py, PyDict>, name: &str) -> bool {
         let shared = self.functions.globals.get_mut(&(globals.as_ptr() as usize));

@@ -181,11 +181,16 @@ impl<'py> Saver<'py> {
         self.name(&name)?;
         self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
         self.memoize(module);
-        let state = module.getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?.copy()?;
-        for name in ["__builtins__", "__loader__", "__spec__"] {
+        let namespace = module.getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
+        self.adopt_globals(&namespace)?;
+        let state = namespace.copy()?;
+        for name in ["__loader__", "__spec__"] {
             if state.contains(name)? {
-                state.del_item(name)?;
+                state.set_item(name, self.py.None())?;
             }
+        }
+        if state.contains(intern!(self.py, "__builtins__"))? {
+            state.set_item(intern!(self.py, "__builtins__"), self.py.import("builtins")?)?;
         }
         let steps = vec![Step::Save(state.into_any(), Role::State, Label::Silent), Step::Op(&[op::BUILD])];
         Ok(Some(Frame::script(steps)))

@@ -78,6 +78,11 @@ impl Memo {
         self.len - 1
     }
 
+    /// The number given last.
+    pub(crate) fn last(&self) -> u32 {
+        self.len.saturating_sub(1)
+    }
+
     /// Keeps `obj` alive as long as the memo.
     pub(crate) fn keep(&mut self, obj: &Bound<'_, PyAny>) {
         self.kept.push(obj.clone().unbind());

@@ -107,10 +107,7 @@ impl PickleMemo {
 
 /// The names that the code of a function loads from its globals, nested code included.
 #[pyfunction]
-pub(crate) fn pickle_code_globals<'py>(
-    py: Python<'py>,
-    code: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn pickle_code_globals<'py>(py: Python<'py>, code: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
     let mut saver = Saver::new(py, Options::new(None)?, Memo::default())?;
     let names = PyDict::new(py);
     for name in &saver.code_facts(code)?.globals {

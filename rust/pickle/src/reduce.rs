@@ -106,10 +106,9 @@ impl<'py> Saver<'py> {
         if class.is(&known.builtin_function) {
             return Ok(TypePlan::Builtin);
         }
-        for (name, exact) in [
-            ("staticmethod", class.is(&known.static_method)),
-            ("classmethod", class.is(&known.class_method)),
-        ] {
+        for (name, exact) in
+            [("staticmethod", class.is(&known.static_method)), ("classmethod", class.is(&known.class_method))]
+        {
             if exact {
                 return Ok(TypePlan::Wrapper(name));
             }

@@ -33,8 +33,6 @@ pub(crate) struct Saver<'py> {
     pub(crate) functions: FunctionState<'py>,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
-    /// What must come after everything else: see `class.rs`.
-    pub(crate) last: Vec<Step<'py>>,
     ticks: u32,
 }
 
@@ -53,7 +51,6 @@ impl<'py> Saver<'py> {
             plans: FastMap::default(),
             functions: FunctionState::default(),
             stack: Vec::new(),
-            last: Vec::new(),
             ticks: 0,
         })
     }
@@ -63,10 +60,7 @@ impl<'py> Saver<'py> {
     /// # Errors
     /// `PicklingError` with the path to the object that cannot be written, or whatever user code raised on the way.
     pub(crate) fn run(&mut self, root: &Bound<'py, PyAny>) -> PyResult<()> {
-        let outcome = self.save(root, Role::Data).and_then(|rest| self.drive(rest)).and_then(|()| {
-            let last = std::mem::take(&mut self.last);
-            if last.is_empty() { Ok(()) } else { self.drive(Some(Frame::script(last))) }
-        });
+        let outcome = self.save(root, Role::Data).and_then(|rest| self.drive(rest));
         outcome.map_err(|error| self.explain(root, error))
     }
 

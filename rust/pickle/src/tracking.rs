@@ -105,7 +105,7 @@ impl<'py> Saver<'py> {
         let count: u64 = counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract())?;
         counts.set_item(&digest, count + 1)?;
         let key = PyString::new(py, &if count == 0 { digest } else { format!("{digest}.{count}") });
-        module.call_method1(intern!(py, "remember"), (&key, obj))?;
+        module.call_method1(intern!(py, "remember"), (&key, obj, true))?;
         Ok(key)
     }
 

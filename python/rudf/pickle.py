@@ -1,7 +1,7 @@
 """Pickling by value: functions travel with their code, closures and globals.
 
-What :func:`dumps` writes is read by the standard library's ``pickle.loads``, in an interpreter of the same minor version
-that needs neither rudf nor cloudpickle. As with every pickle: loading one runs code, so load only what you trust.
+What :func:`dumps` writes is read by the standard library's ``pickle.loads``, in an interpreter of the same minor
+version that needs neither rudf nor cloudpickle. As with every pickle: loading one runs code, so load only what you trust.
 """
 
 from __future__ import annotations

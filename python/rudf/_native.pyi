@@ -1,12 +1,39 @@
 """Types of the extension module, which is written in Rust (``rust/python``)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pickle import PickleBuffer
 from typing import Any
 
 __version__: str
 
-def dumps(object: Any, protocol: int | None = None) -> bytes:
-    """Pickle an object by value; see :func:`rudf.pickle.dumps`."""
+def pickle_dumps(
+    obj: Any,
+    protocol: int | None = None,
+    buffer_callback: Callable[[PickleBuffer], Any] | None = None,
+    by_value: list[str] = ...,
+) -> bytes: ...
+def pickle_set_reducers(
+    always: dict[type, Callable[[Any], Any]],
+    subclasses: dict[type, Callable[[Any], Any]],
+    unnamed: dict[type, Callable[[Any], Any]],
+) -> None: ...
+def pickle_code_globals(code: Any) -> dict[str, None]: ...
+def pickle_reference(obj: Any, name: str | None = None, by_value: list[str] = ...) -> tuple[Any, str] | None: ...
+def pickle_module_of(obj: Any, name: str) -> str | None: ...
+
+class PickleMemo:
+    def __init__(self) -> None: ...
+    def clear(self) -> None: ...
+    def copy(self) -> dict[int, tuple[int, Any]]: ...
+    def dump(
+        self,
+        obj: Any,
+        protocol: int,
+        fix_imports: bool,
+        buffer_callback: Callable[[PickleBuffer], Any] | None,
+        by_value: list[str],
+        hooks: tuple[Any, Any, Any],
+    ) -> bytes: ...
 
 def session_message(document: str, blobs: bytes) -> bytes:
     """Encode a session message from its JSON document and the pickled functions."""

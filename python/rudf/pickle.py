@@ -1,37 +1,229 @@
-"""Pickling by value: functions travel with their code, closures and globals.
+"""Pickling by value: functions, lambdas, closures, classes and all they use travel in the bytes.
 
-What :func:`dumps` writes is read by the standard library's ``pickle.loads``, in an interpreter of the same minor
-version that needs neither rudf nor cloudpickle. As with every pickle: loading one runs code, so load only what you trust.
+What :func:`dumps` writes loads with the standard library's :func:`pickle.loads` alone: the receiver needs neither
+rudf nor cloudpickle, only the same minor version of Python. Pickles are code: load them only from where you would
+run code from.
 """
 
 from __future__ import annotations
 
-from pickle import load, loads
-from typing import IO, Any
+import copyreg
+import pickle as _pickle
+import sys
+from collections import ChainMap
+from collections.abc import Callable, Iterable
+from pickle import HIGHEST_PROTOCOL, PickleError, PicklingError, UnpicklingError, load, loads
+from types import ModuleType
+from typing import Any, ClassVar, Protocol
 
 from rudf import _native
+from rudf import _pickle_reducers as _pickle_reducers
 
-__all__ = ["dump", "dumps", "load", "loads"]
+__all__ = [
+    "DEFAULT_PROTOCOL",
+    "HIGHEST_PROTOCOL",
+    "CloudPickler",
+    "PickleError",
+    "Pickler",
+    "PicklingError",
+    "UnpicklingError",
+    "dump",
+    "dumps",
+    "list_registry_pickle_by_value",
+    "load",
+    "loads",
+    "register_pickle_by_value",
+    "unregister_pickle_by_value",
+]
+
+#: The protocol that is written when none is asked for.
+DEFAULT_PROTOCOL: int = 5
+
+#: Names of the modules registered to go by value in every pickle of this process.
+_by_value_modules: set[str] = set()
+
+BufferCallback = Callable[[_pickle.PickleBuffer], Any]
 
 
-def dumps(obj: Any, protocol: int | None = None) -> bytes:
-    """Pickle an object, functions that the receiver cannot import by value.
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> Any: ...
+
+
+def register_pickle_by_value(module: ModuleType) -> None:
+    """Have the functions and classes of a module travel by value in every pickle of this process.
+
+    Submodules are included. For a single pickle use the argument ``by_value`` of :func:`dumps`.
 
     Parameters
     ----------
-    obj : object
-        Anything; what cannot be pickled is named with the path to it.
-    protocol : int, optional
-        4 or 5 (the default).
+    module
+        An imported module: the receiver does not have it, or has another version.
+    """
+    if not isinstance(module, ModuleType):
+        raise ValueError(f"Input should be a module object, got {module!s} instead")
+    if module.__name__ not in sys.modules:
+        raise ValueError(f"{module} was not imported correctly, have you used an `import` statement to access it?")
+    _by_value_modules.add(module.__name__)
+
+
+def unregister_pickle_by_value(module: ModuleType) -> None:
+    """Undo :func:`register_pickle_by_value`."""
+    if not isinstance(module, ModuleType):
+        raise ValueError(f"Input should be a module object, got {module!s} instead")
+    if module.__name__ not in _by_value_modules:
+        raise ValueError(f"{module} is not registered for pickle by value")
+    _by_value_modules.remove(module.__name__)
+
+
+def list_registry_pickle_by_value() -> set[str]:
+    """Names of the modules that are registered to go by value: a copy."""
+    return _by_value_modules.copy()
+
+
+def _names(by_value: Iterable[ModuleType | str]) -> list[str]:
+    """Names of the modules of one call and of the registry."""
+    return [*_by_value_modules, *(module if isinstance(module, str) else module.__name__ for module in by_value)]
+
+
+def _check_callback(protocol: int | None, buffer_callback: BufferCallback | None) -> None:
+    if buffer_callback is not None and protocol is not None and 0 <= protocol < 5:
+        raise ValueError("buffer_callback needs protocol >= 5")
+
+
+def dumps(
+    obj: Any,
+    protocol: int | None = None,
+    buffer_callback: BufferCallback | None = None,
+    *,
+    by_value: Iterable[ModuleType | str] = (),
+) -> bytes:
+    """Pickle an object, with the functions and classes it holds by value.
+
+    Parameters
+    ----------
+    obj
+        What to pickle.
+    protocol
+        2 to 5; the highest by default.
+    buffer_callback
+        Called with each large buffer, which then stays out of the bytes unless the call returns a true value
+        (PEP 574, protocol 5).
+    by_value
+        Modules, or their names, whose functions and classes are to travel by value in this one pickle although they
+        can be imported here. Submodules are included.
+
+    Returns
+    -------
+    bytes
+        For ``pickle.loads``.
 
     Raises
     ------
     pickle.PicklingError
-        With the path from ``obj`` to what cannot be pickled.
+        If something cannot be pickled; the message holds the path that leads to it.
     """
-    return _native.dumps(obj, protocol)
+    _check_callback(protocol, buffer_callback)
+    return _native.pickle_dumps(obj, protocol, buffer_callback, _names(by_value))
 
 
-def dump(obj: Any, file: IO[bytes], protocol: int | None = None) -> None:
-    """Pickle an object into a file that is open for writing bytes."""
-    file.write(dumps(obj, protocol))
+def dump(
+    obj: Any,
+    file: _Writable,
+    protocol: int | None = None,
+    buffer_callback: BufferCallback | None = None,
+    *,
+    by_value: Iterable[ModuleType | str] = (),
+) -> None:
+    """Write :func:`dumps` of an object to a file that is open for writing bytes."""
+    file.write(dumps(obj, protocol, buffer_callback, by_value=by_value))
+
+
+class Pickler:
+    """Pickles several objects into one file, remembering what it has written.
+
+    Made to be subclassed as the standard library's: override ``persistent_id`` or ``reducer_override``, or give the
+    class or an instance a ``dispatch_table``.
+
+    Parameters
+    ----------
+    file
+        Anything with ``write``.
+    protocol
+        2 to 5; the highest by default.
+    fix_imports
+        Write the module names of Python 2 (protocol 2 only).
+    buffer_callback
+        See :func:`dumps`.
+    by_value
+        See :func:`dumps`.
+    """
+
+    #: Reducers by type. Starts with what ``copyreg`` knows, and follows it.
+    dispatch_table: ClassVar[Any] = ChainMap({}, copyreg.dispatch_table)
+
+    def __init__(
+        self,
+        file: _Writable,
+        protocol: int | None = None,
+        fix_imports: bool = True,
+        buffer_callback: BufferCallback | None = None,
+        *,
+        by_value: Iterable[ModuleType | str] = (),
+    ) -> None:
+        _check_callback(protocol, buffer_callback)
+        if not callable(getattr(file, "write", None)):
+            raise TypeError("file must have a 'write' attribute")
+        if protocol is None or protocol < 0:
+            protocol = DEFAULT_PROTOCOL
+        self.proto = protocol
+        self._write = file.write
+        self._fix_imports = fix_imports
+        self._buffer_callback = buffer_callback
+        self._by_value = tuple(by_value)
+        self._memo = _native.PickleMemo()
+
+    def dump(self, obj: Any) -> None:
+        """Write a pickle of ``obj`` to the file."""
+        try:
+            memo = self._memo
+        except AttributeError:
+            raise PicklingError(f"Pickler.__init__() was not called by {type(self).__name__}.__init__()") from None
+        payload = memo.dump(
+            obj, self.proto, self._fix_imports, self._buffer_callback, _names(self._by_value), self._hooks()
+        )
+        self._write(payload)
+
+    def _hooks(self) -> tuple[Any, Any, Any]:
+        """What a subclass or an instance has changed: dispatch table, reducer, persistent ids."""
+        table = self.dispatch_table
+        if table is Pickler.dispatch_table and not table.maps[0]:
+            table = None
+        override = self.reducer_override if _is_changed(self, "reducer_override") else None
+        persistent = self.persistent_id if _is_changed(self, "persistent_id") else None
+        return table, override, persistent
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Reduce an object, or return ``NotImplemented`` to have it pickled as usual."""
+        return NotImplemented
+
+    def persistent_id(self, obj: Any) -> Any:
+        """Name an object that stays out of the pickle, or return ``None``."""
+        return None
+
+    def clear_memo(self) -> None:
+        """Forget what has been written, so that the next dump stands alone."""
+        self._memo.clear()
+
+    @property
+    def memo(self) -> dict[int, tuple[int, Any]]:
+        """What has been written: number and object by the object's ``id``. A copy."""
+        return self._memo.copy()
+
+
+def _is_changed(pickler: Pickler, name: str) -> bool:
+    """Whether a subclass or the instance has a method of its own."""
+    return name in vars(pickler) or getattr(type(pickler), name) is not getattr(Pickler, name)
+
+
+#: The name under which cloudpickle's users know it.
+CloudPickler = Pickler

@@ -1,48 +1,76 @@
-"""Loads pickles in a fresh interpreter that has nothing but the standard library."""
+"""Loads pickles in a fresh interpreter that has the standard library and nothing else, and uses what comes out."""
 
 from __future__ import annotations
 
-import base64
-import json
+import pickle
 import subprocess
 import sys
-from typing import Any
+import textwrap
+from dataclasses import dataclass
 
-_CHILD = """
-import base64, json, pickle, sys
-for line in sys.stdin:
-    case = json.loads(line)
+from rudf import pickle as rudf_pickle
+
+#: Runs in ``python -I -S``: no site-packages, no environment, no rudf.
+CHILD = """
+import pickle, sys, traceback
+cases = pickle.load(sys.stdin.buffer)
+results = {}
+for name, payload, check in cases:
     try:
-        value = pickle.loads(base64.b64decode(case["pickle"]))
-        answer = {"result": repr(eval(case["use"], {"value": value}))}
-    except BaseException as error:
-        answer = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(answer), flush=True)
-assert not any(name.split(".")[0] in {"rudf", "cloudpickle", "pyspark"} for name in sys.modules)
+        space = {"obj": pickle.loads(payload), "payload": payload}
+        exec(check, space)
+        results[name] = None
+    except BaseException:
+        results[name] = traceback.format_exc()
+assert not {"rudf", "cloudpickle"} & set(sys.modules)
+sys.stdout.buffer.write(pickle.dumps(results))
 """
 
 
-class FreshInterpreter:
-    """An interpreter started with ``-I -S``: neither rudf nor cloudpickle can be imported in it."""
+@dataclass(frozen=True)
+class Case:
+    """One thing to pickle and how to see that it works.
 
-    def __init__(self) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    Attributes
+    ----------
+    source
+        Run as the module ``__main__`` of the sender; leaves the value in ``obj``.
+    check
+        Run in the fresh interpreter with the loaded ``obj``; asserts what must hold.
+    """
 
-    def use(self, pickled: bytes, expression: str = "value") -> str:
-        """Load a pickle there and return the ``repr`` of an expression over ``value``."""
-        assert self._child.stdin is not None and self._child.stdout is not None
-        case = {"pickle": base64.b64encode(pickled).decode(), "use": expression}
-        self._child.stdin.write(json.dumps(case) + "\n")
-        self._child.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._child.stdout.readline())
-        if "error" in answer:
-            raise AssertionError(answer["error"])
-        return str(answer["result"])
+    source: str
+    check: str
 
-    def close(self) -> None:
-        """End it; fails where a pickle made it import what it must not need."""
-        assert self._child.stdin is not None
-        self._child.stdin.close()
-        assert self._child.wait() == 0
+
+def build(source: str) -> object:
+    """Run a case's source as ``__main__`` would and return its ``obj``."""
+    space: dict[str, object] = {"__name__": "__main__"}
+    exec(compile(textwrap.dedent(source), "/home/someone/job.py", "exec", dont_inherit=True), space)
+    return space["obj"]
+
+
+def load_fresh(payloads: list[tuple[str, bytes, str]], *, executable: str = sys.executable) -> dict[str, str | None]:
+    """Load and check each ``(name, payload, check)`` in one fresh interpreter; the traceback of each that fails."""
+    done = subprocess.run(
+        [executable, "-I", "-S", "-c", CHILD],
+        input=pickle.dumps(payloads, protocol=4),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return pickle.loads(done.stdout)
+
+
+def run_cases(cases: dict[str, Case], protocol: int | None = None) -> dict[str, str | None]:
+    """Pickle every case here, load and use all of them in one fresh interpreter."""
+    results: dict[str, str | None] = {}
+    payloads = []
+    for name, case in cases.items():
+        try:
+            payloads.append((name, rudf_pickle.dumps(build(case.source), protocol), textwrap.dedent(case.check)))
+        except Exception as error:
+            results[name] = f"dumps: {type(error).__name__}: {error}"
+    results.update(load_fresh(payloads))
+    return results

@@ -1,252 +1,483 @@
 //! Functions by value.
 //!
-//! A function is made empty, remembered, and filled afterwards: so it may refer to itself through its closure, its
-//! globals or its attributes. At the receiver `types.FunctionType` makes it of its code (`marshal`), and BUILD sets the
-//! rest with `setattr`. All functions of one pickle that shared their globals share a new dictionary of only those names
-//! that they use.
+//! `types.FunctionType(code, globals, None, None, closure)` is written at once: the code as marshalled bytes, an empty
+//! globals dictionary that all functions of one module share, cells still empty. The function is remembered then, and
+//! only after that its globals, cells and attributes are filled in, so that any of them may lead back to it.
 
-use pyo3::{
-    intern,
-    prelude::*,
-    types::{PyCode, PyDict, PyFunction, PyModule, PyString, PyTuple},
-};
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
 
-use crate::{
-    code::{self, Names},
-    opcodes as op,
-    path::Step,
-    pickler::{Pickler, Work},
-};
+use pyo3::exceptions::PyValueError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple};
 
-/// Marshal's format without back references: those depend on reference counts, and the same code would give other bytes.
-const MARSHAL_VERSION: i32 = 2;
+use crate::code::{self, FileNames};
+use crate::frame::{Frame, GlobalsFrame, Label, Origin, Role, Step};
+use crate::memo::FastMap;
+use crate::opcodes as op;
+use crate::save::{Rest, Saver};
 
-/// Attributes of a function that are set one by one; the rest is its `__dict__`.
-const ATTRIBUTES: [&str; 7] = [
-    "__defaults__",
-    "__kwdefaults__",
-    "__annotations__",
-    "__doc__",
-    "__module__",
-    "__qualname__",
-    "__type_params__",
-];
+/// What is known of a code object within one dump.
+pub(crate) struct CodeFacts<'py> {
+    pub(crate) globals: Vec<Bound<'py, PyString>>,
+    pub(crate) names: Vec<Bound<'py, PyString>>,
+    pub(crate) free: Vec<Bound<'py, PyString>>,
+    name: String,
+    qualname: String,
+    doc: Option<String>,
+    pub(crate) origin: Rc<Origin>,
+    /// For `marshal.loads`.
+    pub(crate) bytes: Vec<u8>,
+    /// The memo's number of the code object, once it is written.
+    number: Cell<Option<u32>>,
+}
 
-/// Module attributes that go along with globals: relative imports and loggers by `__name__` need them.
-const MODULE_NAMES: [&str; 4] = ["__package__", "__name__", "__path__", "__file__"];
+/// One globals dictionary of the sender and what of it has been written.
+struct SharedGlobals {
+    number: u32,
+    done: FastMap<Box<[u8]>, ()>,
+}
 
-impl<'py> Pickler<'py> {
-    /// Writes a function by value.
-    pub(crate) fn save_function(&mut self, function: &Bound<'py, PyFunction>) -> PyResult<()> {
-        let code = function.getattr(intern!(self.py, "__code__"))?;
-        let globals = function.getattr(intern!(self.py, "__globals__"))?.cast_into::<PyDict>()?;
-        let names = code::names(&code)?;
-        self.save_named("types", "FunctionType")?;
-        self.out.op(op::MARK);
-        self.save_code(code.cast::<PyCode>()?)?;
-        self.save_globals_dictionary(&globals)?;
-        self.save_leaf(&code.getattr(intern!(self.py, "co_name"))?)?;
-        self.out.op(op::NONE);
-        let cells = self.save_empty_cells(function, &code)?;
-        self.out.ops(&[op::TUPLE, op::REDUCE]);
-        self.memoize(function.as_any());
-        let mut work = self.cell_contents(&cells)?;
-        work.extend(self.used_globals(&globals, &names)?);
-        work.extend(self.submodules(function, &globals, &names)?);
-        work.extend(self.function_state(function)?);
-        self.then(work);
-        Ok(())
+/// What the functions of one dump share.
+#[derive(Default)]
+pub(crate) struct FunctionState<'py> {
+    codes: FastMap<usize, Rc<CodeFacts<'py>>>,
+    globals: FastMap<usize, SharedGlobals>,
+    files: ShortNames,
+}
+
+/// File names without the directory that Python found them in.
+#[derive(Default)]
+struct ShortNames {
+    roots: Option<Vec<Vec<u8>>>,
+    short: HashMap<Vec<u8>, usize>,
+}
+
+impl ShortNames {
+    fn prepare(&mut self, py: Python<'_>) {
+        if self.roots.is_some() {
+            return;
+        }
+        let entries: Vec<String> = py
+            .import("sys")
+            .and_then(|sys| sys.getattr(intern!(py, "path")))
+            .and_then(|path| {
+                path.try_iter()?.map(|entry| Ok(entry?.extract().unwrap_or_default())).collect::<PyResult<_>>()
+            })
+            .unwrap_or_default();
+        let mut roots: Vec<_> = entries
+            .into_iter()
+            .filter(|entry| entry.starts_with('/') && entry.len() > 1)
+            .map(String::into_bytes)
+            .collect();
+        roots.sort_by_key(|root| std::cmp::Reverse(root.len()));
+        self.roots = Some(roots);
     }
 
-    /// Writes a code object.
-    pub(crate) fn save_code(&mut self, code: &Bound<'py, PyCode>) -> PyResult<()> {
-        if self.get_memoized(code.as_any()) {
-            return Ok(());
-        }
-        self.save_named("marshal", "loads")?;
-        let marshalled = self.py.import("marshal")?.call_method1("dumps", (code, MARSHAL_VERSION))?;
-        self.out.byte_string(marshalled.extract()?);
-        self.out.ops(&[op::TUPLE1, op::REDUCE]);
-        self.memoize(code.as_any());
-        Ok(())
-    }
-
-    /// Writes the dictionary that stands for `globals`: new and almost empty, or the one of the function before.
-    fn save_globals_dictionary(&mut self, globals: &Bound<'py, PyDict>) -> PyResult<()> {
-        if let Some(shared) = self.globals.get(&(globals.as_ptr() as usize)) {
-            self.out.get(shared.index);
-            return Ok(());
-        }
-        self.out.op(op::EMPTY_DICT);
-        let index = self.memoize_hidden();
-        self.globals.insert(globals.as_ptr() as usize, crate::pickler::SharedGlobals::new(index, globals));
-        // `import` and `eval` inside of functions look for the builtins there.
-        self.out.op(op::MARK);
-        self.save_text("__builtins__")?;
-        self.save_named("builtins", "__dict__")?;
-        for name in MODULE_NAMES {
-            if let Some(value) = globals.get_item(name)?
-                && (value.is_none() || value.is_instance_of::<PyString>())
-            {
-                self.save_text(name)?;
-                self.save_leaf(&value)?;
-            }
-        }
-        self.out.op(op::SETITEMS);
-        Ok(())
-    }
-
-    /// Writes a function's cells, empty, as a tuple (or None), and returns those that are new with their names.
-    fn save_empty_cells(
-        &mut self,
-        function: &Bound<'py, PyFunction>,
-        code: &Bound<'py, PyAny>,
-    ) -> PyResult<Vec<(Bound<'py, PyAny>, String)>> {
-        let closure = function.getattr(intern!(self.py, "__closure__"))?;
-        if closure.is_none() {
-            self.out.op(op::NONE);
-            return Ok(Vec::new());
-        }
-        let closure = closure.cast_into::<PyTuple>()?;
-        let names = code.getattr(intern!(self.py, "co_freevars"))?.cast_into::<PyTuple>()?;
-        let mut fresh = Vec::new();
-        self.out.op(op::MARK);
-        for (cell, name) in closure.iter().zip(names.iter()) {
-            if self.save_empty_cell(&cell)? {
-                fresh.push((cell, name.to_string()));
-            }
-        }
-        self.out.op(op::TUPLE);
-        Ok(fresh)
-    }
-
-    /// Writes a cell, empty; false where it was written before.
-    pub(crate) fn save_empty_cell(&mut self, cell: &Bound<'py, PyAny>) -> PyResult<bool> {
-        if self.get_memoized(cell) {
-            return Ok(false);
-        }
-        self.save_named("types", "CellType")?;
-        self.out.ops(&[op::EMPTY_TUPLE, op::REDUCE]);
-        self.memoize(cell);
-        Ok(true)
-    }
-
-    /// What fills cells that were written empty.
-    pub(crate) fn cell_contents(&mut self, cells: &[(Bound<'py, PyAny>, String)]) -> PyResult<Vec<Work<'py>>> {
-        let mut work = Vec::new();
-        for (cell, name) in cells {
-            // An empty cell has no such attribute.
-            if let Some(content) = cell.getattr_opt(intern!(self.py, "cell_contents")).unwrap_or_default() {
-                work.push(Work::Get(cell.clone()));
-                work.push(Work::Write(&[op::NONE, op::EMPTY_DICT, op::MARK]));
-                work.push(Work::Text("cell_contents"));
-                work.push(Work::Enter(Step::Closure(name.clone())));
-                work.push(Work::Save(content));
-                work.push(Work::Leave);
-                work.push(Work::Write(&[op::SETITEMS, op::TUPLE2, op::BUILD, op::POP]));
-            }
-        }
-        Ok(work)
-    }
-
-    /// What adds the globals that a function names to the dictionary that stands for its globals.
-    fn used_globals(&mut self, globals: &Bound<'py, PyDict>, names: &Names<'py>) -> PyResult<Vec<Work<'py>>> {
-        let mut work = Vec::new();
-        let Some(shared) = self.globals.get_mut(&(globals.as_ptr() as usize)) else { return Ok(work) };
-        for name in &names.globals {
-            let Some(value) = globals.get_item(name)? else { continue };
-            if shared.written.insert(name.to_string()) {
-                work.push(Work::Save(name.clone().into_any()));
-                work.push(Work::Enter(Step::Global(name.to_string())));
-                work.push(Work::Save(value));
-                work.push(Work::Leave);
-            }
-        }
-        if !work.is_empty() {
-            work.insert(0, Work::GetIndex(shared.index));
-            work.insert(1, Work::Write(&[op::MARK]));
-            work.push(Work::Write(&[op::SETITEMS, op::POP]));
-        }
-        Ok(work)
-    }
-
-    /// What imports submodules that a function reaches as attributes of a package (`import a.b` binds only `a`).
-    fn submodules(
-        &mut self,
-        function: &Bound<'py, PyFunction>,
-        globals: &Bound<'py, PyDict>,
-        names: &Names<'py>,
-    ) -> PyResult<Vec<Work<'py>>> {
-        let modules = self.py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
-        let mut packages = Vec::new();
-        for name in &names.globals {
-            packages.extend(globals.get_item(name)?.and_then(package_name));
-        }
-        if let Ok(closure) = function.getattr(intern!(self.py, "__closure__"))?.cast_into::<PyTuple>() {
-            for cell in closure.iter() {
-                let content = cell.getattr_opt(intern!(self.py, "cell_contents")).unwrap_or_default();
-                packages.extend(content.and_then(package_name));
-            }
-        }
-        let mut work = Vec::new();
-        while let Some(package) = packages.pop() {
-            for name in &names.all {
-                let submodule = format!("{package}.{name}");
-                if modules.contains(&submodule)? && self.imported.insert(submodule.clone()) {
-                    work.push(Work::Import(submodule.clone()));
-                    packages.push(submodule);
+    fn cut(&self, name: &[u8]) -> usize {
+        for root in self.roots.iter().flatten() {
+            if let Some(rest) = name.strip_prefix(root.as_slice()) {
+                let slash = usize::from(rest.starts_with(b"/"));
+                if slash == 1 || root.ends_with(b"/") {
+                    return root.len() + slash;
                 }
             }
         }
-        Ok(work)
+        name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)
+    }
+}
+
+impl FileNames for ShortNames {
+    fn shorten<'n>(&mut self, name: &'n [u8]) -> Cow<'n, [u8]> {
+        if !name.starts_with(b"/") {
+            return Cow::Borrowed(name);
+        }
+        let cut = match self.short.get(name) {
+            Some(cut) => *cut,
+            None => {
+                let cut = self.cut(name);
+                self.short.insert(name.to_vec(), cut);
+                cut
+            }
+        };
+        Cow::Borrowed(&name[cut..])
+    }
+}
+
+impl<'py> Saver<'py> {
+    /// A Python function: by reference if the receiver can import it.
+    pub(crate) fn function(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
+        match self.reference(function)? {
+            Some(reference) => self.save_reference(function, &reference),
+            None => self.function_by_value(function),
+        }
     }
 
-    /// What sets everything else of a function: it is on the stack.
-    fn function_state(&mut self, function: &Bound<'py, PyFunction>) -> PyResult<Vec<Work<'py>>> {
-        let mut work = Vec::new();
-        let attributes = function.getattr(intern!(self.py, "__dict__"))?;
-        if attributes.len()? == 0 {
-            work.push(Work::Write(&[op::NONE]));
-        } else {
-            work.push(Work::Enter(Step::Part("attributes")));
-            work.push(Work::Save(attributes));
-            work.push(Work::Leave);
+    /// Writes the function itself; the frame returned fills it.
+    pub(crate) fn function_by_value(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
+        let py = self.py;
+        let code = function.getattr(intern!(py, "__code__"))?;
+        let globals = function.getattr(intern!(py, "__globals__"))?.cast_into::<PyDict>()?;
+        let closure = function.getattr(intern!(py, "__closure__"))?.cast_into::<PyTuple>().ok();
+        self.standard("types", "FunctionType")?;
+        if closure.is_some() {
+            self.writer.byte(op::MARK);
         }
-        work.push(Work::Write(&[op::EMPTY_DICT, op::MARK]));
-        for name in ATTRIBUTES {
-            let value = function.getattr_opt(name)?;
-            if let Some(value) = value.filter(|value| !is_default(name, value)) {
-                work.push(Work::Text(name));
-                work.push(Work::Enter(Step::Part(part_name(name))));
-                work.push(Work::Save(value));
-                work.push(Work::Leave);
+        let facts = self.code(&code)?;
+        let number = self.globals_dict(&globals)?;
+        let mut steps = Vec::new();
+        match &closure {
+            None => self.writer.bytes(&[op::TUPLE2, op::REDUCE]),
+            Some(cells) => {
+                self.writer.bytes(&[op::NONE, op::NONE]);
+                self.closure(cells, &facts, &mut steps)?;
+                self.writer.bytes(&[op::TUPLE, op::REDUCE]);
             }
         }
-        work.push(Work::Write(&[op::SETITEMS, op::TUPLE2, op::BUILD]));
-        Ok(work)
+        self.memoize(function);
+        if !facts.globals.is_empty() {
+            steps.push(Step::Enter(Box::new(Frame::Globals(Box::new(GlobalsFrame {
+                dict: globals.clone(),
+                number,
+                facts: facts.clone(),
+                next: 0,
+                open: false,
+            })))));
+        }
+        self.attributes(function, &globals, &facts, &mut steps)?;
+        if steps.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Frame::script_from(steps, facts.origin.clone())))
     }
-}
 
-/// Name of a module that has submodules.
-fn package_name(value: Bound<'_, PyAny>) -> Option<String> {
-    let module = value.cast_into::<PyModule>().ok()?;
-    module.hasattr("__path__").ok()?.then(|| module.name().ok().map(|name| name.to_string()))?
-}
-
-/// Whether a new function has the attribute like this anyway.
-fn is_default(name: &str, value: &Bound<'_, PyAny>) -> bool {
-    match name {
-        // The docstring is among a code object's constants, but only sometimes taken from there.
-        "__doc__" | "__module__" | "__qualname__" => false,
-        _ => value.is_none() || value.len().is_ok_and(|length| length == 0),
+    /// Writes a code object, or gets the one written before.
+    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
+        let facts = self.code_facts(code)?;
+        if let Some(number) = facts.number.get() {
+            self.writer.get(number);
+            return Ok(facts);
+        }
+        if let Some(number) = self.memo.get(code) {
+            self.writer.get(number);
+            facts.number.set(Some(number));
+            return Ok(facts);
+        }
+        self.standard("marshal", "loads")?;
+        self.writer.raw_bytes_object(&facts.bytes);
+        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+        let number = self.memo.put(code);
+        self.writer.put(number);
+        facts.number.set(Some(number));
+        Ok(facts)
     }
-}
 
-fn part_name(attribute: &'static str) -> &'static str {
-    match attribute {
-        "__defaults__" => "default arguments",
-        "__kwdefaults__" => "keyword defaults",
-        "__annotations__" => "annotations",
-        other => other,
+    /// Reads a code object, once per dump.
+    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
+        let address = code.as_ptr() as usize;
+        if let Some(facts) = self.functions.codes.get(&address) {
+            return Ok(facts.clone());
+        }
+        let py = self.py;
+        let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
+        self.functions.files.prepare(py);
+        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut self.functions.files)?;
+        let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let strings = |names: &[&[u8]]| -> PyResult<Vec<Bound<'py, PyString>>> {
+            names.iter().map(|name| PyString::from_bytes(py, name)).collect()
+        };
+        let facts = Rc::new(CodeFacts {
+            globals: strings(&info.globals)?,
+            names: strings(&info.names)?,
+            free: strings(&info.free)?,
+            name: string(info.name),
+            qualname: string(info.qualname),
+            doc: info.doc.map(string),
+            origin: Rc::new(Origin { file: string(&info.file), line: info.line }),
+            bytes: info.bytes,
+            number: Cell::new(None),
+        });
+        self.memo.keep(code);
+        self.functions.codes.insert(address, facts.clone());
+        Ok(facts)
+    }
+
+    /// A code object on its own.
+    pub(crate) fn lone_code(&mut self, code: &Bound<'py, PyAny>) -> Rest<'py> {
+        self.code(code)?;
+        Ok(None)
+    }
+
+    /// Writes the dictionary that stands for `globals`, with the names that every module has.
+    fn globals_dict(&mut self, globals: &Bound<'py, PyDict>) -> PyResult<u32> {
+        let address = globals.as_ptr() as usize;
+        if let Some(shared) = self.functions.globals.get(&address) {
+            self.writer.get(shared.number);
+            return Ok(shared.number);
+        }
+        self.memo.keep(globals.as_any());
+        self.writer.byte(op::EMPTY_DICT);
+        let number = self.memo.put_anonymous();
+        self.writer.put(number);
+        self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
+        for key in ["__name__", "__package__"] {
+            if let Some(value) = globals.get_item(key)?
+                && let Ok(text) = value.cast::<PyString>()
+            {
+                self.text(key.as_bytes());
+                self.name(text)?;
+                self.writer.byte(op::SETITEM);
+                self.mark_global(globals, key);
+            }
+        }
+        Ok(number)
+    }
+
+    /// The module on top of the stack is being rebuilt: its functions are to have its own dictionary as globals.
+    pub(crate) fn adopt_globals(&mut self, namespace: &Bound<'py, PyDict>) -> PyResult<()> {
+        let address = namespace.as_ptr() as usize;
+        if self.functions.globals.contains_key(&address) {
+            return Ok(());
+        }
+        let module = self.memo.last();
+        self.memo.keep(namespace.as_any());
+        self.standard("builtins", "getattr")?;
+        self.writer.get(module);
+        self.text(b"__dict__");
+        self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        let number = self.memo.put_anonymous();
+        self.writer.put(number);
+        self.writer.byte(op::POP);
+        // The module's state holds everything.
+        let names = namespace.keys().iter().filter_map(|name| name.extract::<String>().ok());
+        let done = names.map(|name| (name.into_bytes().into_boxed_slice(), ())).collect();
+        self.functions.globals.insert(address, SharedGlobals { number, done });
+        Ok(())
+    }
+
+    /// Notes that a global is written; false if it was before.
+    fn mark_global(&mut self, globals: &Bound<'py, PyDict>, name: &str) -> bool {
+        let shared = self.functions.globals.get_mut(&(globals.as_ptr() as usize));
+        shared.is_some_and(|shared| shared.done.insert(name.as_bytes().into(), ()).is_none())
+    }
+
+    pub(crate) fn advance_globals(&mut self, frame: &mut GlobalsFrame<'py>) -> Rest<'py> {
+        while let Some(name) = frame.facts.globals.get(frame.next).cloned() {
+            frame.next += 1;
+            let Some(value) = frame.dict.get_item(&name)? else { continue };
+            let text = name.to_str()?;
+            if !self.mark_global(&frame.dict, text) {
+                self.submodules(&value, &frame.facts)?;
+                continue;
+            }
+            if !frame.open {
+                frame.open = true;
+                self.writer.get(frame.number);
+                self.writer.byte(op::MARK);
+            }
+            self.text(text.as_bytes());
+            if text == "__builtins__" {
+                self.import("builtins")?;
+                continue;
+            }
+            let rest = self.save(&value, Role::Data)?;
+            self.submodules(&value, &frame.facts)?;
+            if rest.is_some() {
+                return Ok(rest);
+            }
+        }
+        if frame.open {
+            self.writer.bytes(&[op::SETITEMS, op::POP]);
+        }
+        Ok(None)
+    }
+
+    /// Has the receiver import the submodules of a package that the code reaches as attributes (`package.part.name`).
+    fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts<'py>) -> PyResult<()> {
+        if !value.is_instance_of::<PyModule>() || !value.hasattr(intern!(self.py, "__path__"))? {
+            return Ok(());
+        }
+        let Ok(name) = value.getattr(intern!(self.py, "__name__"))?.extract::<String>() else { return Ok(()) };
+        if !self.modules.contains(&name)? {
+            return Ok(());
+        }
+        let mut packages = vec![name];
+        while let Some(package) = packages.pop() {
+            for part in &facts.names {
+                let full = format!("{package}.{}", part.to_str()?);
+                let key = [b"\xff", full.as_bytes()].concat();
+                if self.modules.contains(&full)? && self.memo.get_text(&key).is_none() {
+                    self.import(&full)?;
+                    let number = self.memo.put_text(&key);
+                    self.writer.put(number);
+                    self.writer.byte(op::POP);
+                    packages.push(full);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
+    fn closure(
+        &mut self,
+        cells: &Bound<'py, PyTuple>,
+        facts: &Rc<CodeFacts<'py>>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        if cells.len() > 3 {
+            self.writer.byte(op::MARK);
+        }
+        for (index, cell) in cells.iter().enumerate() {
+            if let Some(contents) = self.new_cell(&cell)? {
+                let name = facts.free.get(index).cloned().unwrap_or_else(|| PyString::new(self.py, "?"));
+                if let Ok(module) = contents.cast::<PyModule>() {
+                    self.submodules(module.as_any(), facts)?;
+                }
+                self.fill_cell(&cell, contents, Label::Named("closure", name), steps)?;
+            }
+        }
+        self.writer.byte(match cells.len() {
+            0 => op::EMPTY_TUPLE,
+            1 => op::TUPLE1,
+            2 => op::TUPLE2,
+            3 => op::TUPLE3,
+            _ => op::TUPLE,
+        });
+        Ok(())
+    }
+
+    /// Writes a cell; returns its contents if they are still to be put in.
+    fn new_cell(&mut self, cell: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if let Some(number) = self.memo.get(cell) {
+            self.writer.get(number);
+            return Ok(None);
+        }
+        self.standard("types", "CellType")?;
+        let contents = match cell.getattr(intern!(self.py, "cell_contents")) {
+            Ok(contents) => Some(contents),
+            Err(error) if error.is_instance_of::<PyValueError>(self.py) => None,
+            Err(error) => return Err(error),
+        };
+        let mut rest = None;
+        match contents {
+            Some(contents) if self.options.persistent_id.is_none() && self.atom(&contents)? => {
+                self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+            }
+            contents => {
+                self.writer.bytes(&[op::EMPTY_TUPLE, op::REDUCE]);
+                rest = contents;
+            }
+        }
+        self.memoize(cell);
+        Ok(rest)
+    }
+
+    fn fill_cell(
+        &mut self,
+        cell: &Bound<'py, PyAny>,
+        contents: Bound<'py, PyAny>,
+        label: Label<'py>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let Some(number) = self.memo.get(cell) else { return Ok(()) };
+        steps.extend([
+            Step::Get(number),
+            Step::Op(&[op::NONE, op::EMPTY_DICT]),
+            Step::Name("cell_contents"),
+            Step::Save(contents, Role::Data, label),
+            Step::Op(&[op::SETITEM, op::TUPLE2, op::BUILD, op::POP]),
+        ]);
+        Ok(())
+    }
+
+    /// A cell on its own.
+    pub(crate) fn cell(&mut self, cell: &Bound<'py, PyAny>) -> Rest<'py> {
+        let Some(contents) = self.new_cell(cell)? else { return Ok(None) };
+        let mut steps = Vec::new();
+        self.fill_cell(cell, contents, Label::Part("cell"), &mut steps)?;
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// The attributes that differ from what `FunctionType` sets by itself, as one `BUILD`.
+    fn attributes(
+        &mut self,
+        function: &Bound<'py, PyAny>,
+        globals: &Bound<'py, PyDict>,
+        facts: &CodeFacts<'py>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let py = self.py;
+        let mut slots: Vec<(&'static str, Bound<'py, PyAny>)> = Vec::new();
+        let text_differs =
+            |value: &Bound<'py, PyAny>, expected: Option<&str>| match (value.cast::<PyString>(), expected) {
+                (Ok(text), Some(expected)) => text != expected,
+                (Err(_), None) => !value.is_none(),
+                _ => true,
+            };
+        let name = function.getattr(intern!(py, "__name__"))?;
+        if text_differs(&name, Some(&facts.name)) {
+            slots.push(("__name__", name));
+        }
+        let qualname = function.getattr(intern!(py, "__qualname__"))?;
+        if text_differs(&qualname, Some(&facts.qualname)) {
+            slots.push(("__qualname__", qualname));
+        }
+        let module = function.getattr(intern!(py, "__module__"))?;
+        let expected = globals.get_item(intern!(py, "__name__"))?;
+        let same = match &expected {
+            Some(expected) => expected.is(&module) || expected.eq(&module)?,
+            None => module.is_none(),
+        };
+        if !same {
+            slots.push(("__module__", module));
+        }
+        let doc = function.getattr(intern!(py, "__doc__"))?;
+        if text_differs(&doc, facts.doc.as_deref()) {
+            slots.push(("__doc__", doc));
+        }
+        for key in ["__defaults__", "__kwdefaults__"] {
+            let value = function.getattr(key)?;
+            if !value.is_none() {
+                slots.push((key, value));
+            }
+        }
+        let annotations = function.getattr(intern!(py, "__annotations__"))?;
+        if annotations.is_truthy()? {
+            slots.push(("__annotations__", annotations));
+        }
+        if let Some(parameters) = function.getattr_opt(intern!(py, "__type_params__"))?
+            && parameters.is_truthy()?
+        {
+            slots.push(("__type_params__", parameters));
+        }
+        let attributes = function.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
+        if slots.is_empty() && attributes.is_empty() {
+            return Ok(());
+        }
+        // The function is on top of the stack here: globals and cells leave it there.
+        if attributes.is_empty() {
+            steps.push(Step::Op(&[op::NONE]));
+        } else {
+            steps.push(Step::Save(attributes.into_any(), Role::State, Label::Silent));
+        }
+        steps.push(Step::Op(&[op::EMPTY_DICT, op::MARK]));
+        for (key, value) in slots {
+            steps.push(Step::Name(key));
+            let label = Label::Part(match key {
+                "__defaults__" | "__kwdefaults__" => "defaults",
+                "__annotations__" => "annotations",
+                other => other,
+            });
+            match value.cast_into::<PyString>() {
+                Ok(text) => steps.push(Step::Text(text)),
+                Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, label)),
+            }
+        }
+        steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD]));
+        Ok(())
     }
 }

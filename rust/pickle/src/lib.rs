@@ -1,61 +1,43 @@
-//! By-value pickling of Python objects. Knows no Arrow and no Spark.
+//! By-value pickling of Python objects: knows no Arrow and no Spark.
 //!
-//! A writer of pickles (protocol 4 and 5) of its own: what it writes is read by the standard library's `pickle.loads`, in
-//! an interpreter of the same minor version that has neither this library nor cloudpickle. Functions that the receiver
-//! cannot import travel by value.
+//! A pickle writer of its own. What the standard library's `pickle` writes is written here too, opcode for opcode; on
+//! top of that, functions and classes that the receiver cannot import travel as their definition. Every pickle loads
+//! with the standard library's `pickle.loads` alone, on the minor version of Python that wrote it.
 //!
-//! - [`pickler`]: the loop, with an explicit stack instead of recursion;
-//! - [`opcodes`]: the bytes of the protocol;
-//! - [`function`]: functions by value;
-//! - [`code`]: which globals a code object names;
-//! - [`reference`]: what the receiver can import;
-//! - [`path`]: where in the object something could not be pickled.
+//! Where to look: `save` is the loop and the builtin values, `reduce` the objects that describe themselves, `global`
+//! decides between reference and value, `function`, `code` and `class` write definitions, `writer` and `memo` are the
+//! stream, `error` makes the messages.
 
+mod buffer;
+mod class;
 mod code;
+mod error;
+mod frame;
 mod function;
+mod global;
+mod known;
+mod memo;
 mod opcodes;
-mod path;
+mod options;
 mod pickler;
-mod reference;
+mod reduce;
+mod save;
+mod sets;
+mod tracking;
+mod writer;
 
-use pyo3::{
-    exceptions::PyValueError,
-    prelude::*,
-    types::{PyBytes, PyModule},
-};
+use pyo3::prelude::*;
 
-use pickler::Pickler;
-
-/// The newest protocol, and the default.
-pub const HIGHEST_PROTOCOL: u8 = 5;
-const LOWEST_PROTOCOL: u8 = 4;
-
-/// Pickles `object`.
+/// Adds the pickler's functions to the extension module.
 ///
 /// # Errors
-/// `pickle.PicklingError` with the path to what could not be pickled; `ValueError` for a protocol that is not written.
-#[pyfunction]
-#[pyo3(signature = (object, protocol = None))]
-pub fn dumps<'py>(
-    py: Python<'py>,
-    object: &Bound<'py, PyAny>,
-    protocol: Option<i64>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let protocol = match protocol {
-        None | Some(-1) => HIGHEST_PROTOCOL,
-        Some(number) => u8::try_from(number)
-            .ok()
-            .filter(|number| (LOWEST_PROTOCOL..=HIGHEST_PROTOCOL).contains(number))
-            .ok_or_else(|| PyValueError::new_err(format!("protocol {number} is not written, only 4 and 5 are")))?,
-    };
-    let bytes = Pickler::new(py, protocol)?.dump(object)?;
-    Ok(PyBytes::new(py, &bytes))
-}
-
-/// Adds the functions of this crate to a module.
-///
-/// # Errors
-/// What Python raises.
+/// Whatever adding to a module raises.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(dumps, module)?)
+    module.add_function(wrap_pyfunction!(pickler::pickle_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_set_reducers, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_code_globals, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_reference, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_module_of, module)?)?;
+    module.add_class::<pickler::PickleMemo>()?;
+    Ok(())
 }

@@ -6,6 +6,7 @@ import java.nio.file.{Files, LinkOption, Path, Paths, StandardCopyOption}
 import java.nio.file.attribute.PosixFilePermissions
 import java.security.MessageDigest
 
+import scala.annotation.tailrec
 import scala.io.Source
 import scala.jdk.CollectionConverters._
 import scala.util.Using
@@ -47,16 +48,21 @@ object NativeLibrary {
     manifest match {
       case Left(why) => Left(why)
       case Right(files) =>
-        val attempts = directories.distinct.iterator.map(d => d -> loadFrom(Paths.get(d), files)).toList
-          .span(_._2.isLeft)
-        attempts match {
-          case (_, (_, Right(unpacked)) :: _) => Right(unpacked)
-          case (failed, _) =>
-            val tried = failed.collect { case (d, Left(why)) => s"$d: $why" }.mkString("; ")
-            Left(s"rudf's native library cannot be loaded; tried $tried. " +
-              "Set spark.rudf.unpack.dir to a directory that is writable and not mounted noexec")
-        }
+        loadFromOneOf(directories.distinct.toList, files, Nil)
     }
+  }
+
+  @tailrec
+  private def loadFromOneOf(directories: List[String], files: Seq[(String, String)], failed: List[String])
+      : Either[String, Unpacked] = directories match {
+    case Nil =>
+      Left(s"rudf's native library cannot be loaded; tried ${failed.reverse.mkString("; ")}. " +
+        "Set spark.rudf.unpack.dir to a directory that is writable and not mounted noexec")
+    case directory :: others =>
+      loadFrom(Paths.get(directory), files) match {
+        case Left(why) => loadFromOneOf(others, files, s"$directory: $why" :: failed)
+        case loaded => loaded
+      }
   }
 
   private def loadFrom(base: Path, files: Seq[(String, String)]): Either[String, Unpacked] =

@@ -1,0 +1,182 @@
+"""How to pickle what the standard library refuses, or would pickle by a name that the receiver does not have.
+
+Each reducer returns what ``__reduce__`` would, built from importable parts of the standard library only, because the
+receiver has nothing else.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import io
+import operator
+import sys
+import types
+import typing
+import weakref
+from collections.abc import Callable
+from pickle import PicklingError
+from typing import Any
+
+from rudf import _native
+
+Reduced = tuple[Any, ...]
+
+_views = {
+    type(getattr(mapping, name)()): name for mapping in ({}, collections.OrderedDict()) for name in ("keys", "values", "items")
+}
+
+
+def _view(name: str) -> Callable[[Any], Reduced]:
+    """Reducer of a dictionary's view: the same view of a dictionary with the same entries."""
+
+    def reduce(view: Any) -> Reduced:
+        mapping = view.mapping.copy()
+        return operator.methodcaller(name), (mapping,)
+
+    return reduce
+
+
+def _memoryview(view: memoryview) -> Reduced:
+    data: Any = view.tobytes() if view.readonly else bytearray(view.tobytes())
+    if view.format == "B" and view.ndim == 1:
+        return memoryview, (data,)
+    # `cast` goes through bytes, whatever the format.
+    caster = operator.methodcaller("cast", view.format, list(view.shape or ()))
+    return caster, (memoryview(data),)
+
+
+def _text_file(file: io.TextIOWrapper) -> Reduced:
+    for name in ("stdout", "stderr"):
+        if file is getattr(sys, name):
+            return getattr, (sys, name)
+    if file is sys.stdin:
+        raise PicklingError("cannot pickle standard input")
+    if file.closed:
+        raise PicklingError("Cannot pickle closed files")
+    if not file.readable() or not file.seekable() or file.isatty():
+        raise PicklingError("cannot pickle a file that is not open for reading and seekable (TextIOWrapper)")
+    position = file.tell()
+    file.seek(0)
+    before = file.read() if position == 0 else None
+    if before is None:
+        file.seek(position)
+        rest = file.read()
+        file.seek(0)
+        content = file.read()
+        start = len(content) - len(rest)
+    else:
+        content, start = before, 0
+    file.seek(position)
+    # `StringIO.__setstate__` takes the text, the newline mode, the position and the instance's dictionary.
+    return io.StringIO, (), (content, "\n", start, {"name": file.name})
+
+
+def _property(value: property) -> Reduced:
+    state = getattr(value, "__dict__", None) or None
+    return type(value), (value.fget, value.fset, value.fdel, value.__doc__), state
+
+
+def _wrapped(value: Any) -> Reduced:
+    return type(value), (value.__func__,)
+
+
+def _cached_property(value: functools.cached_property[Any]) -> Reduced:
+    # 3.11 and earlier keep a lock in it.
+    state = {name: part for name, part in vars(value).items() if name not in ("lock", "func")}
+    return type(value), (value.func,), state
+
+
+def _lru_cache(value: Any) -> Reduced:
+    parameters = value.cache_parameters()
+    arguments = (value.__wrapped__, parameters["maxsize"], parameters["typed"], functools._CacheInfo)
+    return functools._lru_cache_wrapper, arguments, dict(vars(value))
+
+
+def _weak_set(value: weakref.WeakSet[Any]) -> Reduced:
+    return type(value), (list(value),)
+
+
+def _weak_mapping(value: Any) -> Reduced:
+    return type(value), (dict(value.items()),)
+
+
+def _type_var(value: Any) -> Reduced:
+    keywords: dict[str, Any] = {}
+    if value.__bound__ is not None:
+        keywords["bound"] = value.__bound__
+    for name in ("covariant", "contravariant", "infer_variance"):
+        if getattr(value, f"__{name}__", False):
+            keywords[name] = True
+    has_default = getattr(value, "has_default", None)
+    if has_default is not None and has_default():
+        keywords["default"] = value.__default__
+    return functools.partial(type(value), value.__name__, *getattr(value, "__constraints__", ()), **keywords), ()
+
+
+def _type_var_tuple(value: Any) -> Reduced:
+    keywords = {}
+    has_default = getattr(value, "has_default", None)
+    if has_default is not None and has_default():
+        keywords["default"] = value.__default__
+    return functools.partial(type(value), value.__name__, **keywords), ()
+
+
+def _new_type(value: Any) -> Reduced:
+    return typing.NewType, (value.__qualname__, value.__supertype__), {"__module__": value.__module__}
+
+
+def _type_alias(value: Any) -> Reduced:
+    maker = functools.partial(type(value), type_params=value.__type_params__)
+    return maker, (value.__name__, value.__value__), None
+
+
+def _mapping_proxy(value: types.MappingProxyType[Any, Any]) -> Reduced:
+    return types.MappingProxyType, (dict(value),)
+
+
+def _descriptor(value: Any) -> Reduced:
+    return getattr, (value.__objclass__, value.__name__)
+
+
+#: Reducers that are always used, by exact type.
+ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
+    **{kind: _view(name) for kind, name in _views.items()},
+    memoryview: _memoryview,
+    types.MappingProxyType: _mapping_proxy,
+    types.GetSetDescriptorType: _descriptor,
+    types.MemberDescriptorType: _descriptor,
+    io.TextIOWrapper: _text_file,
+    functools.cached_property: _cached_property,
+    weakref.WeakSet: _weak_set,
+    # Compared by identity: the receiver has its own.
+    type(dataclasses.MISSING): lambda _: "MISSING",
+    type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
+    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _: "_HAS_DEFAULT_FACTORY",
+    type(dataclasses._FIELD): lambda kind: kind.name,
+    weakref.WeakKeyDictionary: _weak_mapping,
+    weakref.WeakValueDictionary: _weak_mapping,
+}
+
+#: Reducers by base class, for subclasses that do not say how to reduce themselves.
+SUBCLASSES: dict[type, Callable[[Any], Reduced | str]] = {
+    property: _property,
+    staticmethod: _wrapped,
+    classmethod: _wrapped,
+    functools.cached_property: _cached_property,
+}
+
+#: Reducers for objects that reduce to a name, when the receiver cannot import that name.
+UNNAMED: dict[type, Callable[[Any], Reduced | str]] = {
+    functools._lru_cache_wrapper: _lru_cache,
+    typing.TypeVar: _type_var,
+    typing.ParamSpec: _type_var,
+    typing.NewType: _new_type,
+}
+if hasattr(typing, "TypeVarTuple"):
+    UNNAMED[typing.TypeVarTuple] = _type_var_tuple
+if hasattr(typing, "TypeAliasType"):
+    UNNAMED[typing.TypeAliasType] = _type_alias
+
+_native.pickle_set_reducers(ALWAYS, SUBCLASSES, UNNAMED)

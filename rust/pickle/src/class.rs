@@ -1,0 +1,406 @@
+//! Classes: by reference where the receiver can import them, else as a bare class that is filled afterwards.
+//!
+//! The bare class is made with its bases, its slots and what the metaclass needs to see, and remembered; then its
+//! attributes are set without asking anyone (`type.__setattr__`), so that neither `__set_name__` nor a metaclass nor
+//! `__init_subclass__` of a class that travels runs a second time.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use crate::frame::{Frame, Label, Role, Step};
+use crate::opcodes as op;
+use crate::save::{Rest, Saver};
+
+/// `Py_TPFLAGS_HEAPTYPE`: made at run time.
+const HEAP_TYPE: u64 = 1 << 9;
+
+/// Entries of a class's `__dict__` that the bare class has already or that belong to this process.
+const NOT_ATTRIBUTES: &[&str] = &[
+    "__dict__",
+    "__weakref__",
+    "__module__",
+    "__qualname__",
+    "__slots__",
+    "__orig_bases__",
+    "_abc_impl",
+    "__classdictcell__",
+    "__annotate_func__",
+    "__annotations_cache__",
+];
+
+impl<'py> Saver<'py> {
+    /// A class.
+    pub(crate) fn class(&mut self, class: &Bound<'py, PyType>) -> Rest<'py> {
+        let obj = class.as_any();
+        if self.singleton_type(obj)? {
+            return Ok(None);
+        }
+        let metaclass = class.get_type();
+        if !metaclass.is(self.py.get_type::<PyType>())
+            && let Some(reducer) = self.registered(metaclass.as_any())?
+        {
+            return self.save_reduced(obj, &reducer.call1((class,))?);
+        }
+        if let Some(reference) = self.reference(obj)? {
+            return self.save_reference(obj, &reference);
+        }
+        if let Some(name) = self.name_in_types(obj)? {
+            self.standard("types", &name)?;
+            return Ok(None);
+        }
+        let flags: u64 = class.getattr(intern!(self.py, "__flags__"))?.extract()?;
+        if flags & HEAP_TYPE == 0 {
+            let name = class.fully_qualified_name()?;
+            return Err(self.pickling_error(&format!("cannot pickle the class '{name}': it cannot be imported")));
+        }
+        self.class_by_value(class)
+    }
+
+    /// `type(None)` and its like have no name to import: they are asked of their only instance.
+    fn singleton_type(&mut self, class: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let py = self.py;
+        let none = py.None();
+        for (instance, name) in
+            [(&none, ""), (&self.known.ellipsis, "Ellipsis"), (&self.known.not_implemented, "NotImplemented")]
+        {
+            if class.is(instance.bind(py).get_type()) {
+                self.standard("builtins", "type")?;
+                if name.is_empty() {
+                    self.writer.byte(op::NONE);
+                } else {
+                    self.standard("builtins", name)?;
+                }
+                self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+                self.memoize(class);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The script of a class: make it bare, remember it, fill it.
+    fn class_by_value(&mut self, class: &Bound<'py, PyType>) -> Rest<'py> {
+        let py = self.py;
+        let key = self.key_of(class.as_any())?;
+        let name: Bound<'py, PyString> = class.getattr(intern!(py, "__name__"))?.cast_into()?;
+        let bases = class.getattr(intern!(py, "__bases__"))?;
+        let attributes = class_dict(class)?;
+        let mut steps = vec![Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Text(key.clone())];
+        self.maker(class, &mut steps)?;
+        steps.extend([
+            Step::Text(name),
+            Step::Save(bases, Role::Data, Label::Part("bases")),
+            Step::Op(&[op::EMPTY_DICT, op::MARK]),
+        ]);
+        self.namespace(class, &attributes, &mut steps)?;
+        steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
+        let members = self.enum_members(class, &attributes)?;
+        self.new_members(class, &key, &members, &mut steps)?;
+        steps.extend([
+            Step::Receiver("fill"),
+            Step::Op(&[op::MARK]),
+            Step::Text(key),
+            Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
+            Step::Op(&[op::EMPTY_DICT, op::MARK]),
+        ]);
+        self.attribute_steps(class, &attributes, &mut steps)?;
+        steps.push(Step::Op(&[op::SETITEMS]));
+        if !members.is_empty() {
+            steps.push(Step::Op(&[op::MARK]));
+            for member in &members {
+                let state = member.object.getattr(intern!(py, "__dict__"))?;
+                steps.push(Step::Save(member.object.clone(), Role::Data, Label::Silent));
+                steps.push(Step::Save(state, Role::State, Label::Silent));
+                steps.push(Step::Op(&[op::TUPLE2]));
+            }
+            steps.push(Step::Op(&[op::TUPLE]));
+        }
+        steps.push(Step::Op(&[op::TUPLE, op::REDUCE, op::POP]));
+        self.registered_subclasses(class, &mut steps)?;
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// What makes the bare class: `type`, a metaclass that can be imported, or the `__new__` below one that cannot.
+    fn maker(&self, class: &Bound<'py, PyType>, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
+        let py = self.py;
+        let metaclass = class.get_type();
+        if metaclass.is(py.get_type::<PyType>()) {
+            steps.push(Step::Global("builtins", "type"));
+            return Ok(());
+        }
+        let runs = self.reference(metaclass.as_any())?.is_some()
+            && !self.builds_from_members(&metaclass)?
+            && !needs_keywords(metaclass.as_any(), "__new__")?
+            && !needs_keywords(metaclass.as_any(), "__init__")?;
+        if runs {
+            steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
+            return Ok(());
+        }
+        let is_abstract_base = metaclass.is_subclass(&py.import("abc")?.getattr("ABCMeta")?)?;
+        if is_abstract_base {
+            steps.push(Step::Global("abc", "ABCMeta.__new__"));
+        } else {
+            steps.push(Step::Global("builtins", "type.__new__"));
+        }
+        steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
+        Ok(())
+    }
+
+    /// Metaclasses whose `__new__` makes something else of the finished class: enums, typed dictionaries.
+    fn builds_from_members(&self, metaclass: &Bound<'py, PyType>) -> PyResult<bool> {
+        if self.enum_metaclass()?.is_some_and(|enum_metaclass| metaclass.is_subclass(&enum_metaclass).unwrap_or(false))
+        {
+            return Ok(true);
+        }
+        Ok(metaclass.name()? == "_TypedDictMeta")
+    }
+
+    /// What the bare class has to have from the start.
+    fn namespace(
+        &self,
+        class: &Bound<'py, PyType>,
+        attributes: &Bound<'py, PyDict>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let py = self.py;
+        for name in ["__module__", "__qualname__"] {
+            let value = class.getattr(name)?;
+            steps.push(Step::Name(name));
+            match value.cast_into::<PyString>() {
+                Ok(text) => steps.push(Step::Text(text)),
+                Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, Label::Part(name))),
+            }
+        }
+        if let Some(slots) = attributes.get_item(intern!(py, "__slots__"))? {
+            let slots = if slots.hasattr(intern!(py, "__next__"))? { member_names(attributes)? } else { slots };
+            steps.push(Step::Name("__slots__"));
+            steps.push(Step::Save(slots, Role::Data, Label::Part("__slots__")));
+        }
+        if let Some(bases) = attributes.get_item(intern!(py, "__orig_bases__"))? {
+            steps.push(Step::Name("__orig_bases__"));
+            steps.push(Step::Save(bases, Role::Data, Label::Part("__orig_bases__")));
+        }
+        // A property of that name can only be given at birth.
+        if let Some(dict) = attributes.get_item(intern!(py, "__dict__"))?
+            && !is_getset(&dict)
+        {
+            steps.push(Step::Name("__dict__"));
+            steps.push(Step::Save(dict, Role::Data, Label::Part("__dict__")));
+        }
+        self.check_bases(class)
+    }
+
+    /// Refuses at the sender what could not be made at the receiver.
+    fn check_bases(&self, class: &Bound<'py, PyType>) -> PyResult<()> {
+        let py = self.py;
+        for base in class.mro().iter().skip(1) {
+            let own = base.getattr(intern!(py, "__dict__"))?;
+            if !own.contains(intern!(py, "__init_subclass__"))? {
+                continue;
+            }
+            if self.reference(&base)?.is_some() && needs_keywords(&base, "__init_subclass__")? {
+                return Err(self.pickling_error(&format!(
+                    "cannot pickle the class '{}' by value: {}.__init_subclass__ wants keywords that a class does not keep",
+                    class.fully_qualified_name()?,
+                    base.getattr(intern!(py, "__qualname__"))?
+                )));
+            }
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    fn attribute_steps(
+        &mut self,
+        class: &Bound<'py, PyType>,
+        attributes: &Bound<'py, PyDict>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let py = self.py;
+        // A bare class has these two already: they come first, or the order would differ when it is pickled again.
+        let (first, rest): (Vec<_>, Vec<_>) = attributes.iter().partition(|(key, _)| {
+            key.cast::<PyString>().is_ok_and(|name| name == "__doc__" || name == "__abstractmethods__")
+        });
+        for (key, value) in first.into_iter().chain(rest) {
+            let Ok(name) = key.cast_into::<PyString>() else { continue };
+            let text = name.to_str()?;
+            let is_slot = is_member(&value) && value.getattr(intern!(py, "__objclass__"))?.is(class);
+            if NOT_ATTRIBUTES.contains(&text) || is_slot || (text == "__doc__" && value.is_none()) {
+                continue;
+            }
+            let label = Label::Attribute(name.clone());
+            steps.push(Step::Text(name));
+            match value.cast_into_exact::<PyString>() {
+                Ok(text) => steps.push(Step::Text(text)),
+                Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, label)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Virtual subclasses of an abstract base class, registered again at the receiver.
+    fn registered_subclasses(&self, class: &Bound<'py, PyType>, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
+        let py = self.py;
+        let abc = py.import("abc")?;
+        if !class.get_type().is_subclass(&abc.getattr(intern!(py, "ABCMeta"))?)? {
+            return Ok(());
+        }
+        let Ok(dump) = py.import("_abc")?.getattr("_get_dump")?.call1((class,)) else { return Ok(()) };
+        let mut subclasses = Vec::new();
+        for reference in dump.get_item(0)?.try_iter()? {
+            let subclass = reference?.call0()?;
+            if !subclass.is_none() {
+                subclasses.push((subclass.getattr(intern!(py, "__qualname__"))?.extract::<String>()?, subclass));
+            }
+        }
+        subclasses.sort_by(|left, right| left.0.cmp(&right.0));
+        for (_, subclass) in subclasses {
+            steps.extend([
+                Step::Global("abc", "ABCMeta.register"),
+                Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
+                Step::Save(subclass, Role::Data, Label::Part("registered subclass")),
+                Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
+            ]);
+        }
+        Ok(())
+    }
+}
+
+/// A copy of the class's own `__dict__`.
+pub(crate) fn class_dict<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyDict>> {
+    let py = class.py();
+    let dict = PyDict::new(py);
+    dict.call_method1(intern!(py, "update"), (class.getattr(intern!(py, "__dict__"))?,))?;
+    Ok(dict)
+}
+
+fn is_getset(value: &Bound<'_, PyAny>) -> bool {
+    value.get_type().name().is_ok_and(|name| name == "getset_descriptor")
+}
+
+fn is_member(value: &Bound<'_, PyAny>) -> bool {
+    value.get_type().name().is_ok_and(|name| name == "member_descriptor")
+}
+
+/// The names of the slots, where `__slots__` was an iterator that is used up.
+fn member_names<'py>(attributes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+    let names: Vec<_> = attributes.iter().filter(|(_, value)| is_member(value)).map(|(name, _)| name).collect();
+    Ok(PyTuple::new(attributes.py(), names)?.into_any())
+}
+
+/// Whether a method written in Python has keyword-only parameters without a default.
+fn needs_keywords(holder: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
+    let py = holder.py();
+    let function = holder.getattr(method)?;
+    let function = function.getattr_opt(intern!(py, "__func__"))?.unwrap_or(function);
+    let Some(code) = function.getattr_opt(intern!(py, "__code__"))? else { return Ok(false) };
+    let required: usize = code.getattr(intern!(py, "co_kwonlyargcount"))?.extract()?;
+    if required == 0 {
+        return Ok(false);
+    }
+    let defaults = function.getattr(intern!(py, "__kwdefaults__"))?;
+    let given = if defaults.is_none() { 0 } else { defaults.len()? };
+    Ok(required > given)
+}
+
+/// A member of an enum, with what made it.
+pub(crate) struct Member<'py> {
+    pub(crate) object: Bound<'py, PyAny>,
+    /// The table of the class that holds it, and under what.
+    pub(crate) table: &'static str,
+    pub(crate) entry: Bound<'py, PyAny>,
+}
+
+impl<'py> Saver<'py> {
+    /// `enum.EnumMeta`, if anyone has imported `enum`.
+    fn enum_metaclass(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.modules.get_item(intern!(self.py, "enum"))? {
+            Some(module) => module.getattr_opt(intern!(self.py, "EnumMeta")),
+            None => Ok(None),
+        }
+    }
+
+    /// Every member of an enum once: the named ones, then combinations of flags that have been made.
+    fn enum_members(&self, class: &Bound<'py, PyType>, attributes: &Bound<'py, PyDict>) -> PyResult<Vec<Member<'py>>> {
+        let mut members: Vec<Member<'py>> = Vec::new();
+        let Some(metaclass) = self.enum_metaclass()? else { return Ok(members) };
+        if !class.is_instance(&metaclass)? {
+            return Ok(members);
+        }
+        for table in ["_member_map_", "_value2member_map_"] {
+            let Some(entries) = attributes.get_item(table)?.and_then(|entries| entries.cast_into::<PyDict>().ok())
+            else {
+                continue;
+            };
+            for (entry, object) in entries.iter() {
+                if object.get_type().is(class) && !members.iter().any(|member| member.object.is(&object)) {
+                    members.push(Member { object, table, entry });
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    /// Makes the members bare, so that everything after can refer to them.
+    fn new_members(
+        &self,
+        class: &Bound<'py, PyType>,
+        key: &Bound<'py, PyString>,
+        members: &[Member<'py>],
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        for member in members {
+            let (module, name, arguments) = self.member_maker(class, &member.object)?;
+            steps.extend([
+                Step::Receiver("member"),
+                Step::Op(&[op::MARK]),
+                Step::Text(key.clone()),
+                Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
+                Step::Name(member.table),
+                Step::Save(member.entry.clone(), Role::Data, Label::Silent),
+                Step::Method(module, name),
+            ]);
+            for argument in arguments {
+                steps.push(Step::Save(argument, Role::Data, Label::Part("value")));
+            }
+            steps.extend([
+                Step::Op(&[op::TUPLE, op::REDUCE]),
+                Step::Memoize(member.object.clone()),
+                Step::Op(&[op::POP]),
+            ]);
+        }
+        Ok(())
+    }
+
+    /// The builtin type below an enum's members (`object`, `int`, `str`, ...), and the value it is made from.
+    fn member_maker(
+        &self,
+        class: &Bound<'py, PyType>,
+        member: &Bound<'py, PyAny>,
+    ) -> PyResult<(String, String, Vec<Bound<'py, PyAny>>)> {
+        let py = self.py;
+        for base in class.mro().iter() {
+            let flags: u64 = base.getattr(intern!(py, "__flags__"))?.extract()?;
+            if flags & HEAP_TYPE != 0 || !base.getattr(intern!(py, "__dict__"))?.contains(intern!(py, "__new__"))? {
+                continue;
+            }
+            let module: String = base.getattr(intern!(py, "__module__"))?.extract()?;
+            let name: String = base.getattr(intern!(py, "__qualname__"))?.extract()?;
+            let arguments = match name.as_str() {
+                "object" => Vec::new(),
+                "str" => vec![base.getattr(intern!(py, "__str__"))?.call1((member,))?],
+                "int" | "float" | "bytes" | "tuple" | "complex" | "frozenset" => vec![base.call1((member,))?],
+                _ => {
+                    let reduced = base.getattr(intern!(py, "__reduce_ex__"))?.call1((member, 2))?;
+                    let all = reduced.get_item(1)?.cast_into::<PyTuple>()?;
+                    let skip = usize::from(reduced.get_item(0)?.is(&self.known.copyreg_newobj));
+                    all.iter().skip(skip).collect()
+                }
+            };
+            return Ok((module, format!("{name}.__new__"), arguments));
+        }
+        Err(PyTypeError::new_err("cannot pickle an enum whose members have no builtin type below"))
+    }
+}

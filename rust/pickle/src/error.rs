@@ -1,0 +1,150 @@
+//! Errors that lead to the object: `cannot pickle '_thread.lock' object: at score → closure 'cfg' → ['db'] → .lock`.
+
+use std::rc::Rc;
+
+use pyo3::exceptions::{PyRecursionError, PyTypeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::frame::{Elements, Frame, Label, Origin, Role};
+use crate::global::{repr, type_name};
+use crate::save::Saver;
+
+/// What to do about objects that are met often, by a part of the message or the type's name.
+const HINTS: &[(&str, &str)] = &[
+    ("SparkContext", "a Spark session or context lives on the driver only: take out of it what the function needs"),
+    ("SparkSession", "a Spark session or context lives on the driver only: take out of it what the function needs"),
+    ("DataFrame", "a DataFrame lives on the driver only: collect it or broadcast its rows first"),
+    ("_thread.", "create the lock where it is used, or leave it out in __getstate__"),
+    ("_contextvars.", "context variables belong to one process: pass the value instead"),
+    ("socket", "open the connection inside the function, on the worker"),
+    ("TextIOWrapper", "open the file inside the function, on the worker"),
+    ("_io.", "open the file inside the function, on the worker"),
+    ("generator", "a running generator has no picklable state: pass the function that makes it, or a list"),
+    ("weakref", "pass the object itself instead of a weak reference to it"),
+    ("py4j", "Java objects live on the driver only"),
+];
+
+const DEEPEST: usize = 24;
+
+impl<'py> Saver<'py> {
+    /// A `PicklingError`.
+    pub(crate) fn pickling_error(&self, message: &str) -> PyErr {
+        match self.known.pickling_error.bind(self.py).call1((message,)) {
+            Ok(error) => PyErr::from_value(error),
+            Err(error) => error,
+        }
+    }
+
+    /// Adds the path to an error that came out of the work, if it is one about pickling.
+    pub(crate) fn explain(&self, root: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
+        let py = self.py;
+        let is_own = error.value(py).get_type().is(&self.known.pickling_error);
+        let message = error.value(py).str().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
+        let refused = error.is_instance_of::<PyTypeError>(py) && message.starts_with("cannot pickle");
+        if error.is_instance_of::<PyRecursionError>(py) {
+            let text = format!(
+                "Could not pickle object as excessively deep recursion required: {}",
+                self.describe(root, &message)
+            );
+            return self.chain(&text, error);
+        }
+        if is_own || refused {
+            return self.chain(&self.describe(root, &message), error);
+        }
+        // Anything else is the user's own exception: it stays what it is, with a note where Python has notes.
+        let note = format!("while pickling {}", self.path(root));
+        if let Ok(Some(add_note)) = error.value(py).getattr_opt(intern!(py, "add_note")) {
+            // A note is a courtesy: an exception class that refuses one is raised without.
+            let _ = add_note.call1((note,));
+        }
+        error
+    }
+
+    fn chain(&self, text: &str, cause: PyErr) -> PyErr {
+        let error = self.pickling_error(text);
+        if !cause.value(self.py).get_type().is(&self.known.pickling_error) {
+            error.set_cause(self.py, Some(cause));
+        }
+        error
+    }
+
+    fn describe(&self, root: &Bound<'py, PyAny>, message: &str) -> String {
+        let mut text = format!("{message}: at {}", self.path(root));
+        if let Some(origin) = self.origin() {
+            text.push_str(&format!("; defined in {}, line {}", origin.file, origin.line));
+        }
+        if let Some((_, hint)) = HINTS.iter().find(|(part, _)| message.contains(part)) {
+            text.push_str(&format!(". Hint: {hint}"));
+        }
+        text
+    }
+
+    /// Where the innermost function or class on the way was defined.
+    fn origin(&self) -> Option<Rc<Origin>> {
+        self.stack.iter().rev().find_map(|frame| match frame {
+            Frame::Script(script) => script.origin.clone(),
+            _ => None,
+        })
+    }
+
+    /// The way from the root to where the work stands.
+    fn path(&self, root: &Bound<'py, PyAny>) -> String {
+        let mut parts = vec![root_name(root)];
+        parts.extend(self.stack.iter().filter_map(segment));
+        if parts.len() > DEEPEST {
+            let left_out = parts.len() - DEEPEST;
+            parts.splice(DEEPEST / 2..DEEPEST / 2 + left_out, [format!("… {left_out} more …")]);
+        }
+        parts.join(" → ")
+    }
+}
+
+fn root_name(root: &Bound<'_, PyAny>) -> String {
+    root.getattr_opt("__qualname__")
+        .ok()
+        .flatten()
+        .and_then(|name| name.extract().ok())
+        .unwrap_or_else(|| format!("{} object", type_name(root)))
+}
+
+fn segment(frame: &Frame<'_>) -> Option<String> {
+    match frame {
+        Frame::List(_, next, _) => (*next > 0).then(|| format!("[{}]", next - 1)),
+        Frame::Tuple(_, next, role) if *next > 0 => match role {
+            Role::Data => Some(format!("[{}]", next - 1)),
+            Role::Arguments => Some(format!("argument {next}")),
+            Role::State => None,
+        },
+        Frame::Dict(dict) => {
+            let key = dict.key.as_ref()?;
+            if dict.in_key {
+                return Some(format!("key {}", repr(key)));
+            }
+            match (dict.role, key.cast::<PyString>()) {
+                (Role::State, Ok(name)) => Some(format!(".{name}")),
+                _ => Some(format!("[{}]", repr(key))),
+            }
+        }
+        Frame::Elements(elements) => match elements.kind {
+            Elements::Set | Elements::Frozen(_) => Some("element".to_owned()),
+            Elements::Appends(_) => Some(format!("[{}]", elements.next.saturating_sub(1))),
+            Elements::SetItems(_) if elements.next % 2 == 0 => {
+                Some(format!("[{}]", repr(elements.items.get(elements.next.checked_sub(2)?)?)))
+            }
+            Elements::SetItems(_) => Some("key".to_owned()),
+        },
+        Frame::Script(script) => match &script.label {
+            Label::Silent => None,
+            Label::Named(kind, name) => Some(format!("{kind} '{name}'")),
+            Label::Part(part) => (*part != "arguments").then(|| (*part).to_owned()),
+            Label::Attribute(name) => Some(format!(".{name}")),
+        },
+        Frame::Globals(globals) => {
+            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?;
+            Some(format!("global '{name}'"))
+        }
+        Frame::Tuple(..) => None,
+    }
+}

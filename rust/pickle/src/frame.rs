@@ -1,0 +1,121 @@
+//! The work stack: one frame for every container or object that is being written.
+//!
+//! A frame remembers how far it has come. When a child needs work of its own, the child's frame is put on top; nothing
+//! here calls itself, so that depth costs memory and not C stack. The frames also say, when something fails, where.
+
+use std::rc::Rc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+
+/// What a container is to its parent: decides how the path in an error message reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// Data: `[3]`, `['key']`.
+    Data,
+    /// The state of an object: `.attribute`.
+    State,
+    /// The arguments of a constructor or reducer.
+    Arguments,
+}
+
+/// What a child is to the function, class or object that is being written.
+#[derive(Clone)]
+pub(crate) enum Label<'py> {
+    /// Nothing worth a place in the path.
+    Silent,
+    /// `closure 'x'`, `global 'x'`, ...
+    Named(&'static str, Bound<'py, PyString>),
+    /// `defaults`, `annotations`, ...
+    Part(&'static str),
+    /// `.x`
+    Attribute(Bound<'py, PyString>),
+}
+
+/// One thing to do in a script.
+pub(crate) enum Step<'py> {
+    Save(Bound<'py, PyAny>, Role, Label<'py>),
+    /// A string of the structure, shared by value.
+    Text(Bound<'py, PyString>),
+    Name(&'static str),
+    Op(&'static [u8]),
+    Get(u32),
+    /// Memoizes the top of the stack as this object; takes the earlier one where recursion has made one.
+    Memoize(Bound<'py, PyAny>),
+    /// Calls an importable function of the standard library: `module`, `name`.
+    Global(&'static str, &'static str),
+    /// The same, for names found at run time.
+    Method(String, String),
+    /// A function of the registry that travels along: see `tracking.rs`.
+    Receiver(&'static str),
+    Enter(Box<Frame<'py>>),
+}
+
+/// Where a by-value function or class was defined.
+pub(crate) struct Origin {
+    pub(crate) file: String,
+    pub(crate) line: i32,
+}
+
+pub(crate) struct Script<'py> {
+    pub(crate) steps: std::vec::IntoIter<Step<'py>>,
+    pub(crate) label: Label<'py>,
+    pub(crate) origin: Option<Rc<Origin>>,
+}
+
+pub(crate) struct DictFrame<'py> {
+    pub(crate) dict: Bound<'py, PyDict>,
+    pub(crate) position: isize,
+    pub(crate) len: usize,
+    pub(crate) in_batch: usize,
+    pub(crate) single: bool,
+    pub(crate) key: Option<Bound<'py, PyAny>>,
+    pub(crate) value: Option<Bound<'py, PyAny>>,
+    pub(crate) in_key: bool,
+    pub(crate) role: Role,
+}
+
+/// The globals that one function's code names, on their way into the dictionary shared by all functions of one module.
+pub(crate) struct GlobalsFrame<'py> {
+    pub(crate) dict: Bound<'py, PyDict>,
+    pub(crate) number: u32,
+    pub(crate) facts: Rc<crate::function::CodeFacts<'py>>,
+    pub(crate) next: usize,
+    pub(crate) open: bool,
+}
+
+/// How the collected elements of a frame are written.
+pub(crate) enum Elements<'py> {
+    Set,
+    Frozen(Bound<'py, PyAny>),
+    /// Items that a reducer yields for `append`/`extend`, with the rest of the iterator.
+    Appends(Bound<'py, PyAny>),
+    /// The same for `__setitem__`: keys and values take turns.
+    SetItems(Bound<'py, PyAny>),
+}
+
+pub(crate) struct ElementsFrame<'py> {
+    pub(crate) items: Vec<Bound<'py, PyAny>>,
+    pub(crate) next: usize,
+    pub(crate) kind: Elements<'py>,
+}
+
+pub(crate) enum Frame<'py> {
+    /// The list, how many items were begun, and whether it is written as one `APPEND`.
+    List(Bound<'py, PyList>, usize, bool),
+    Tuple(Bound<'py, PyTuple>, usize, Role),
+    Dict(Box<DictFrame<'py>>),
+    Elements(Box<ElementsFrame<'py>>),
+    Script(Box<Script<'py>>),
+    Globals(Box<GlobalsFrame<'py>>),
+}
+
+impl<'py> Frame<'py> {
+    pub(crate) fn script(steps: Vec<Step<'py>>) -> Self {
+        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: None }))
+    }
+
+    pub(crate) fn script_from(steps: Vec<Step<'py>>, origin: Rc<Origin>) -> Self {
+        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: Some(origin) }))
+    }
+}

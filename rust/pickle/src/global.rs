@@ -1,0 +1,278 @@
+//! By reference or by value, and the writing of references.
+//!
+//! An object goes by reference if the module it names holds this very object under its qualified name, and that module
+//! is neither `__main__` nor registered to go by value.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple};
+
+use crate::frame::{Frame, Label, Role, Step};
+use crate::opcodes as op;
+use crate::save::{Rest, Saver};
+
+/// Where an object can be imported from.
+pub(crate) struct Reference<'py> {
+    pub(crate) module: Bound<'py, PyString>,
+    pub(crate) name: Bound<'py, PyString>,
+    /// What holds the object: the module, or the class it is nested in.
+    parent: Bound<'py, PyAny>,
+}
+
+impl<'py> Saver<'py> {
+    /// Where `obj` (a function or class) can be imported from at the receiver; `None` if it has to go by value.
+    pub(crate) fn reference(&self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Reference<'py>>> {
+        let Some(name) = qualified_name(obj)? else { return Ok(None) };
+        self.reference_as(obj, name)
+    }
+
+    /// The same, under a given name.
+    pub(crate) fn reference_as(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        name: Bound<'py, PyString>,
+    ) -> PyResult<Option<Reference<'py>>> {
+        let Some(module) = self.module_of(obj, &name)? else { return Ok(None) };
+        let module_name = module.to_str()?;
+        if module_name == "__main__" || self.options.is_by_value(module_name) {
+            return Ok(None);
+        }
+        let Some(parent) = self.find(module_name, name.to_str()?, obj) else { return Ok(None) };
+        Ok(Some(Reference { module, name, parent }))
+    }
+
+    /// The holder of `obj` if `name` in `module` leads to it.
+    pub(crate) fn find(&self, module: &str, name: &str, obj: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+        let mut holder = self.modules.get_item(module).ok().flatten()?;
+        let (path, last) = match name.rsplit_once('.') {
+            None => (None, name),
+            Some((path, last)) => (Some(path), last),
+        };
+        for part in path.into_iter().flat_map(|path| path.split('.')) {
+            if part == "<locals>" {
+                return None;
+            }
+            holder = holder.getattr(part).ok()?;
+        }
+        // The plain look-up first: it does not run a module's `__getattr__`.
+        let found = holder.getattr(last).ok()?;
+        found.is(obj).then_some(holder)
+    }
+
+    /// The name of the module that `obj` says it is from, or the one that is found to hold it.
+    pub(crate) fn module_of(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Option<Bound<'py, PyString>>> {
+        if let Ok(module) = obj.getattr(intern!(self.py, "__module__"))
+            && let Ok(module) = module.cast_into::<PyString>()
+        {
+            return Ok(Some(module));
+        }
+        // A copy, because looking into lazy modules can import others.
+        for (key, module) in self.modules.copy()?.iter() {
+            let Ok(key) = key.cast_into::<PyString>() else { continue };
+            if key == "__main__" || key == "__mp_main__" || !module.is_instance_of::<PyModule>() {
+                continue;
+            }
+            let Ok(text) = key.to_str() else { continue };
+            if self.find(text, name.to_str()?, obj).is_some() {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes a reference to `obj` and remembers it.
+    pub(crate) fn save_reference(&mut self, obj: &Bound<'py, PyAny>, reference: &Reference<'py>) -> Rest<'py> {
+        if let Some(code) = self.extension_code(reference)? {
+            self.writer.extension(code);
+            return Ok(None);
+        }
+        if self.options.protocol >= 4 {
+            self.name(&reference.module)?;
+            self.name(&reference.name)?;
+            self.writer.byte(op::STACK_GLOBAL);
+            self.memoize(obj);
+            return Ok(None);
+        }
+        let (module, name) = (reference.module.to_str()?, reference.name.to_str()?);
+        if let Some((_, last)) = name.rsplit_once('.') {
+            let steps = vec![
+                Step::Global("builtins", "getattr"),
+                Step::Save(reference.parent.clone(), Role::Data, Label::Silent),
+                Step::Text(PyString::new(self.py, last)),
+                Step::Op(&[op::TUPLE2, op::REDUCE]),
+                Step::Memoize(obj.clone()),
+            ];
+            return Ok(Some(Frame::script(steps)));
+        }
+        self.old_global(module, name)?;
+        self.memoize(obj);
+        Ok(None)
+    }
+
+    fn extension_code(&self, reference: &Reference<'py>) -> PyResult<Option<u32>> {
+        let registry = self.known.extension_registry.bind(self.py);
+        if registry.is_empty() {
+            return Ok(None);
+        }
+        let Some(code) = registry.get_item((&reference.module, &reference.name))? else { return Ok(None) };
+        match code.cast_exact::<PyInt>() {
+            Ok(code) => code.extract().map(Some),
+            Err(_) => Err(self.pickling_error("extension codes must be integers")),
+        }
+    }
+
+    /// `GLOBAL` of protocol 2 and 3, under the names of Python 2 where `fix_imports` asks for them.
+    fn old_global(&mut self, module: &str, name: &str) -> PyResult<()> {
+        let (mut module, mut name) = (module.to_owned(), name.to_owned());
+        if self.options.fix_imports && self.options.protocol < 3 {
+            let names = self.known.old_names.bind(self.py);
+            if let Some(old) = names.get_item((&module, &name))? {
+                (module, name) = old.extract()?;
+            } else if let Some(old) = self.known.old_modules.bind(self.py).get_item(&module)? {
+                module = old.extract()?;
+            }
+        }
+        self.writer.global_line(module.as_bytes(), name.as_bytes());
+        Ok(())
+    }
+
+    /// Writes a reference to something of the standard library, once per pickle.
+    pub(crate) fn standard(&mut self, module: &str, name: &str) -> PyResult<()> {
+        let mut key = Vec::with_capacity(module.len() + name.len() + 2);
+        key.push(0xff); // no UTF-8: cannot be taken for a string
+        key.extend_from_slice(module.as_bytes());
+        key.push(0xff);
+        key.extend_from_slice(name.as_bytes());
+        if let Some(number) = self.memo.get_text(&key) {
+            self.writer.get(number);
+            return Ok(());
+        }
+        if self.options.protocol >= 4 {
+            self.text(module.as_bytes());
+            self.text(name.as_bytes());
+            self.writer.byte(op::STACK_GLOBAL);
+        } else if let Some((parent, last)) = name.rsplit_once('.') {
+            self.standard("builtins", "getattr")?;
+            self.standard(module, parent)?;
+            self.text(last.as_bytes());
+            self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        } else {
+            self.old_global(module, name)?;
+        }
+        let number = self.memo.put_text(&key);
+        self.writer.put(number);
+        Ok(())
+    }
+
+    /// A module: imported at the receiver, or rebuilt there if it was made at run time.
+    pub(crate) fn module(&mut self, module: &Bound<'py, PyAny>) -> Rest<'py> {
+        let name = module.getattr(intern!(self.py, "__name__"))?.cast_into::<PyString>()?;
+        let text = name.to_str()?;
+        if self.modules.contains(&name)? && !self.options.by_value.iter().any(|by_value| by_value == text) {
+            self.import(text)?;
+            self.memoize(module);
+            return Ok(None);
+        }
+        self.standard("types", "ModuleType")?;
+        self.name(&name)?;
+        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+        self.memoize(module);
+        let namespace = module.getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
+        self.adopt_globals(&namespace)?;
+        let state = namespace.copy()?;
+        for name in ["__loader__", "__spec__"] {
+            if state.contains(name)? {
+                state.set_item(name, self.py.None())?;
+            }
+        }
+        if state.contains(intern!(self.py, "__builtins__"))? {
+            state.set_item(intern!(self.py, "__builtins__"), self.py.import("builtins")?)?;
+        }
+        let steps = vec![Step::Save(state.into_any(), Role::State, Label::Silent), Step::Op(&[op::BUILD])];
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// Puts an imported module on the pickle's stack.
+    pub(crate) fn import(&mut self, name: &str) -> PyResult<()> {
+        if name.contains('.') {
+            self.standard("importlib", "import_module")?;
+        } else {
+            self.standard("builtins", "__import__")?;
+        }
+        self.text(name.as_bytes());
+        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+        Ok(())
+    }
+
+    /// Writes an object that names itself (a reducer returned a string, or the object is a builtin function).
+    pub(crate) fn save_named(&mut self, obj: &Bound<'py, PyAny>, name: Option<Bound<'py, PyString>>) -> Rest<'py> {
+        let name = match name {
+            Some(name) => Some(name),
+            None => qualified_name(obj)?,
+        };
+        let Some(name) = name else {
+            return Err(self.pickling_error(&format!("Can't pickle {}: it has no name", repr(obj))));
+        };
+        if let Some(reference) = self.reference_as(obj, name.clone())? {
+            return self.save_reference(obj, &reference);
+        }
+        if let Some(frame) = self.unnamed(obj)? {
+            return Ok(Some(frame));
+        }
+        if let Some(module) = self.module_of(obj, &name)?
+            && let Some(parent) = self.importable(module.to_str()?, name.to_str()?, obj)?
+        {
+            return self.save_reference(obj, &Reference { module, name, parent });
+        }
+        Err(self.pickling_error(&format!("Can't pickle {}: it's not found under the name {name}", repr(obj))))
+    }
+
+    /// As `find`, but imports the module if it is not loaded.
+    fn importable(&self, module: &str, name: &str, obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if self.modules.get_item(module)?.is_none() && self.py.import(module).is_err() {
+            return Ok(None);
+        }
+        Ok(self.find(module, name, obj))
+    }
+
+    /// A type that its own module does not offer, but `types` does: `CodeType`, `CellType`, ...
+    pub(crate) fn name_in_types(&self, class: &Bound<'py, PyAny>) -> PyResult<Option<String>> {
+        let names =
+            self.known.types_module.bind(self.py).getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
+        Ok(names.iter().find(|(_, value)| value.is(class)).and_then(|(name, _)| name.extract().ok()))
+    }
+}
+
+/// `__qualname__`, or `__name__` where there is none.
+fn qualified_name<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
+    let py = obj.py();
+    let name = match obj.getattr_opt(intern!(py, "__qualname__"))? {
+        Some(name) => Some(name),
+        None => obj.getattr_opt(intern!(py, "__name__"))?,
+    };
+    Ok(name.and_then(|name| name.cast_into::<PyString>().ok()))
+}
+
+/// `repr`, for messages: never raises.
+pub(crate) fn repr(obj: &Bound<'_, PyAny>) -> String {
+    match obj.repr() {
+        Ok(text) => text.to_string_lossy().chars().take(200).collect(),
+        Err(_) => format!("<{} object>", type_name(obj)),
+    }
+}
+
+/// The name of an object's type, for messages.
+pub(crate) fn type_name(obj: &Bound<'_, PyAny>) -> String {
+    obj.get_type()
+        .fully_qualified_name()
+        .map_or_else(|_| "object".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+/// A tuple of the arguments given, for the few places that call back into Python.
+pub(crate) fn arguments<'py>(py: Python<'py>, items: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyTuple>> {
+    PyTuple::new(py, items)
+}

@@ -1,0 +1,103 @@
+//! Objects of the interpreter that the pickler compares with or calls, looked up once per process.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyType};
+
+use crate::code::Opmap;
+
+/// See the module's sentence. All of it lives as long as the interpreter.
+pub(crate) struct Known {
+    pub(crate) function: Py<PyType>,
+    pub(crate) builtin_function: Py<PyType>,
+    pub(crate) code: Py<PyType>,
+    pub(crate) cell: Py<PyType>,
+    pub(crate) module: Py<PyType>,
+    pub(crate) method: Py<PyType>,
+    pub(crate) pickle_buffer: Py<PyType>,
+    pub(crate) static_method: Py<PyType>,
+    pub(crate) class_method: Py<PyType>,
+    pub(crate) property: Py<PyType>,
+    pub(crate) types_module: Py<PyAny>,
+    pub(crate) ellipsis: Py<PyAny>,
+    pub(crate) not_implemented: Py<PyAny>,
+    pub(crate) marshal_dumps: Py<PyAny>,
+    pub(crate) copyreg_dispatch: Py<PyDict>,
+    pub(crate) extension_registry: Py<PyDict>,
+    pub(crate) object_reduce_ex: Py<PyAny>,
+    pub(crate) object_reduce: Py<PyAny>,
+    pub(crate) object_getstate: Option<Py<PyAny>>,
+    pub(crate) copyreg_newobj: Py<PyAny>,
+    pub(crate) pickling_error: Py<PyAny>,
+    pub(crate) opmap: Opmap,
+    /// Module and name under which an older Python knows an object: `fix_imports` of protocol 2.
+    pub(crate) old_names: Py<PyDict>,
+    pub(crate) old_modules: Py<PyDict>,
+}
+
+static KNOWN: PyOnceLock<Known> = PyOnceLock::new();
+
+/// The one instance.
+///
+/// # Errors
+/// What importing the standard modules raises.
+pub(crate) fn known(py: Python<'_>) -> PyResult<&'static Known> {
+    KNOWN.get_or_try_init(py, || Known::look_up(py))
+}
+
+impl Known {
+    fn look_up(py: Python<'_>) -> PyResult<Self> {
+        let types = py.import("types")?;
+        let copyreg = py.import("copyreg")?;
+        let pickle = py.import("pickle")?;
+        let builtins = py.import("builtins")?;
+        let object = builtins.getattr("object")?;
+        let compat = py.import("_compat_pickle")?;
+        let class = |name: &str| -> PyResult<Py<PyType>> { Ok(types.getattr(name)?.cast_into::<PyType>()?.unbind()) };
+        let builtin =
+            |name: &str| -> PyResult<Py<PyType>> { Ok(builtins.getattr(name)?.cast_into::<PyType>()?.unbind()) };
+        Ok(Self {
+            function: class("FunctionType")?,
+            builtin_function: class("BuiltinFunctionType")?,
+            code: class("CodeType")?,
+            cell: class("CellType")?,
+            module: class("ModuleType")?,
+            method: class("MethodType")?,
+            pickle_buffer: pickle.getattr("PickleBuffer")?.cast_into::<PyType>()?.unbind(),
+            static_method: builtin("staticmethod")?,
+            class_method: builtin("classmethod")?,
+            property: builtin("property")?,
+            types_module: types.clone().into_any().unbind(),
+            ellipsis: builtins.getattr("Ellipsis")?.unbind(),
+            not_implemented: builtins.getattr("NotImplemented")?.unbind(),
+            marshal_dumps: py.import("marshal")?.getattr("dumps")?.unbind(),
+            copyreg_dispatch: copyreg.getattr("dispatch_table")?.cast_into::<PyDict>()?.unbind(),
+            extension_registry: copyreg.getattr("_extension_registry")?.cast_into::<PyDict>()?.unbind(),
+            object_reduce_ex: object.getattr("__reduce_ex__")?.unbind(),
+            object_reduce: object.getattr("__reduce__")?.unbind(),
+            object_getstate: object.getattr_opt("__getstate__")?.map(Bound::unbind),
+            copyreg_newobj: copyreg.getattr("__newobj__")?.unbind(),
+            pickling_error: pickle.getattr("PicklingError")?.unbind(),
+            opmap: opmap(py)?,
+            old_names: compat.getattr("REVERSE_NAME_MAPPING")?.cast_into::<PyDict>()?.unbind(),
+            old_modules: compat.getattr("REVERSE_IMPORT_MAPPING")?.cast_into::<PyDict>()?.unbind(),
+        })
+    }
+}
+
+fn opmap(py: Python<'_>) -> PyResult<Opmap> {
+    let numbers = py.import("opcode")?.getattr("opmap")?;
+    let number = |name: &str| -> PyResult<Option<u8>> {
+        match numbers.call_method1("get", (name,))? {
+            found if found.is_none() => Ok(None),
+            found => found.extract().map(Some),
+        }
+    };
+    let plain = ["LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"];
+    Ok(Opmap {
+        minor: py.version_info().minor,
+        extended_arg: number("EXTENDED_ARG")?.unwrap_or(0),
+        load_global: number("LOAD_GLOBAL")?,
+        plain: plain.into_iter().filter_map(|name| number(name).transpose()).collect::<PyResult<_>>()?,
+    })
+}

@@ -1,0 +1,98 @@
+//! What has been written already: objects by identity, and the strings of the code structure by value.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use pyo3::prelude::*;
+
+/// A hasher for addresses: one multiplication, because objects are spread by the allocator already.
+#[derive(Default)]
+pub(crate) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0u8; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+
+    fn write_u8(&mut self, value: u8) {
+        self.write_usize(usize::from(value));
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        let mixed = (self.0.rotate_left(5) ^ value as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 32);
+    }
+}
+
+pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
+
+/// The memo of one pickle (or of one `Pickler` across its dumps).
+///
+/// It keeps a reference to every object it knows, so that no address is reused while it lives.
+#[derive(Default)]
+pub(crate) struct Memo {
+    by_address: FastMap<usize, u32>,
+    by_text: FastMap<Box<[u8]>, u32>,
+    kept: Vec<Py<PyAny>>,
+    len: u32,
+}
+
+impl Memo {
+    /// The number under which `obj` was written.
+    pub(crate) fn get(&self, obj: &Bound<'_, PyAny>) -> Option<u32> {
+        self.by_address.get(&(obj.as_ptr() as usize)).copied()
+    }
+
+    /// Gives `obj` the next number.
+    pub(crate) fn put(&mut self, obj: &Bound<'_, PyAny>) -> u32 {
+        let number = self.len;
+        self.by_address.insert(obj.as_ptr() as usize, number);
+        self.kept.push(obj.clone().unbind());
+        self.len += 1;
+        number
+    }
+
+    /// The number under which a string of the code structure (a name, a module) was written.
+    pub(crate) fn get_text(&self, text: &[u8]) -> Option<u32> {
+        self.by_text.get(text).copied()
+    }
+
+    pub(crate) fn put_text(&mut self, text: &[u8]) -> u32 {
+        let number = self.len;
+        self.by_text.insert(text.into(), number);
+        self.len += 1;
+        number
+    }
+
+    /// Gives the next number to something that has no address (a dictionary that stands for globals, say).
+    pub(crate) fn put_anonymous(&mut self) -> u32 {
+        self.len += 1;
+        self.len - 1
+    }
+
+    /// The number given last.
+    pub(crate) fn last(&self) -> u32 {
+        self.len.saturating_sub(1)
+    }
+
+    /// Keeps `obj` alive as long as the memo.
+    pub(crate) fn keep(&mut self, obj: &Bound<'_, PyAny>) {
+        self.kept.push(obj.clone().unbind());
+    }
+
+    /// The objects with their numbers, for `Pickler.memo`.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = (usize, u32, &Py<PyAny>)> {
+        self.kept.iter().filter_map(|obj| {
+            let address = obj.as_ptr() as usize;
+            self.by_address.get(&address).map(|number| (address, *number, obj))
+        })
+    }
+}

@@ -1,0 +1,68 @@
+# What travels with a pickle of classes: their registry at the receiver.
+#
+# A class that travels by value has a key. The receiver keeps the class it made for a key for as long as it lives, so that
+# the same class in two pickles is the same class there; a later pickle brings it up to date. A class that this process
+# has defined itself is never changed by a load. The code of `registry` is in the bytes; it can rely on the standard library only.
+
+
+def registry():
+    import sys
+
+    module = sys.modules.get("_rudf_classes_1")
+    if module is not None:
+        return module
+    from _weakref import ref
+    from types import ModuleType
+
+    module = ModuleType("_rudf_classes_1")
+    known, keys, own, created = {}, {}, set(), set()
+
+    def remember(key, obj, is_own=False):
+        address = id(obj)
+
+        def forget(reference):
+            if known.get(key) is reference:
+                del known[key]
+            keys.pop(address, None)
+            own.discard(key)
+
+        known[key] = ref(obj, forget)
+        keys[address] = key
+        if is_own:
+            own.add(key)
+
+    def define(key, make, *arguments):
+        reference = known.get(key)
+        obj = None if reference is None else reference()
+        if obj is None:
+            # Classes that travel have been through `__init_subclass__` where they come from.
+            hooks = []
+            for base in arguments[-2] if len(arguments) > 2 else ():
+                for cls in base.__mro__:
+                    if id(cls) in keys and "__init_subclass__" in cls.__dict__:
+                        hooks.append((cls, cls.__dict__["__init_subclass__"]))
+                        type.__delattr__(cls, "__init_subclass__")
+            try:
+                obj = make(*arguments)
+            finally:
+                for cls, hook in hooks:
+                    type.__setattr__(cls, "__init_subclass__", hook)
+            remember(key, obj)
+            created.add(key)
+        return obj
+
+    def member(key, cls, table, entry, make, *arguments):
+        if key in created:
+            return make(cls, *arguments)
+        return cls.__dict__[table][entry]
+
+    def fill(key, cls, attributes, members=()):
+        if key not in own:
+            for obj, state in members:
+                obj.__dict__.update(state)
+            for name, value in attributes.items():
+                type.__setattr__(cls, name, value)
+        created.discard(key)
+
+    module.__dict__.update(remember=remember, define=define, member=member, fill=fill, keys=keys, counts={})
+    return sys.modules.setdefault("_rudf_classes_1", module)

@@ -1,0 +1,390 @@
+//! Objects that say how to rebuild them: `copyreg`, `__reduce_ex__`, `__reduce__`, and what they return.
+
+use pyo3::exceptions::PyKeyError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use crate::frame::{Elements, ElementsFrame, Frame, Label, Role, Step};
+use crate::global::{repr, type_name};
+use crate::opcodes as op;
+use crate::save::{Rest, Saver};
+
+/// How instances of one type are written, found out once per dump.
+#[derive(Clone)]
+pub(crate) enum TypePlan<'py> {
+    /// A function of `copyreg` or of the pickler's own table.
+    Call(Bound<'py, PyAny>),
+    /// The type has a `__reduce__` of its own and the `__reduce_ex__` of `object`.
+    Reduce,
+    /// Whatever `__reduce_ex__` says.
+    ReduceEx,
+    /// As `ReduceEx`, and `object`'s own answer for it is known to be `cls.__new__(cls)` and `__dict__`.
+    Plain,
+    Module,
+    Cell,
+    Code,
+    Method,
+    /// `staticmethod`, `classmethod`: rebuilt around their function.
+    Wrapper(&'static str),
+    Property,
+    /// A builtin function: by name, unless it is bound to an instance.
+    Builtin,
+    Ellipsis,
+}
+
+impl<'py> Saver<'py> {
+    /// Any object that is neither a container nor a function nor a class.
+    pub(crate) fn instance(&mut self, obj: &Bound<'py, PyAny>, class: &Bound<'py, PyType>) -> Rest<'py> {
+        let address = class.as_ptr() as usize;
+        let plan = match self.plans.get(&address) {
+            Some(plan) => plan.clone(),
+            None => {
+                let plan = self.plan(class)?;
+                self.memo.keep(class.as_any());
+                self.plans.insert(address, plan.clone());
+                plan
+            }
+        };
+        let py = self.py;
+        match plan {
+            TypePlan::Call(reducer) => {
+                let reduced = reducer.call1((obj,))?;
+                self.save_reduced(obj, &reduced)
+            }
+            TypePlan::Reduce => {
+                let reduced = obj.call_method0(intern!(py, "__reduce__"))?;
+                self.save_reduced(obj, &reduced)
+            }
+            TypePlan::ReduceEx => {
+                let reduced = obj.call_method1(intern!(py, "__reduce_ex__"), (self.options.protocol,))?;
+                self.learn(class, &reduced)?;
+                self.save_reduced(obj, &reduced)
+            }
+            TypePlan::Plain => self.plain_instance(obj, class),
+            TypePlan::Module => self.module(obj),
+            TypePlan::Cell => self.cell(obj),
+            TypePlan::Code => self.lone_code(obj),
+            TypePlan::Method => self.method(obj),
+            TypePlan::Builtin => self.builtin(obj),
+            TypePlan::Wrapper(name) => {
+                let function = obj.getattr(intern!(py, "__func__"))?;
+                Ok(Some(Frame::script(vec![
+                    Step::Global("builtins", name),
+                    Step::Save(function, Role::Data, Label::Silent),
+                    Step::Op(&[op::TUPLE1, op::REDUCE]),
+                    Step::Memoize(obj.clone()),
+                ])))
+            }
+            TypePlan::Property => self.property(obj),
+            TypePlan::Ellipsis => {
+                let name = if obj.is(&self.known.ellipsis) { "Ellipsis" } else { "NotImplemented" };
+                self.standard("builtins", name)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn plan(&self, class: &Bound<'py, PyType>) -> PyResult<TypePlan<'py>> {
+        let py = self.py;
+        let known = self.known;
+        if let Some(reducer) = self.registered(class.as_any())? {
+            return Ok(TypePlan::Call(reducer));
+        }
+        if class.is(&known.module) || class.is_subclass(known.module.bind(py))? {
+            return Ok(TypePlan::Module);
+        }
+        if class.is(&known.cell) {
+            return Ok(TypePlan::Cell);
+        }
+        if class.is(&known.code) {
+            return Ok(TypePlan::Code);
+        }
+        if class.is(&known.method) {
+            return Ok(TypePlan::Method);
+        }
+        if class.is(&known.builtin_function) {
+            return Ok(TypePlan::Builtin);
+        }
+        for (name, exact) in
+            [("staticmethod", class.is(&known.static_method)), ("classmethod", class.is(&known.class_method))]
+        {
+            if exact {
+                return Ok(TypePlan::Wrapper(name));
+            }
+        }
+        if class.is(&known.property) {
+            return Ok(TypePlan::Property);
+        }
+        if class.is(known.ellipsis.bind(py).get_type()) || class.is(known.not_implemented.bind(py).get_type()) {
+            return Ok(TypePlan::Ellipsis);
+        }
+        if let Some(reducers) = self.options.reducers
+            && let Some(reducer) = reducers.always.bind(py).get_item(class)?
+        {
+            return Ok(TypePlan::Call(reducer));
+        }
+        if !class.getattr(intern!(py, "__reduce_ex__"))?.is(&known.object_reduce_ex) {
+            return Ok(TypePlan::ReduceEx);
+        }
+        if !class.getattr(intern!(py, "__reduce__"))?.is(&known.object_reduce) {
+            return Ok(TypePlan::Reduce);
+        }
+        if let Some(reducers) = self.options.reducers {
+            for (base, reducer) in reducers.subclasses.bind(py).iter() {
+                if class.is_subclass(&base)? {
+                    return Ok(TypePlan::Call(reducer));
+                }
+            }
+        }
+        Ok(TypePlan::ReduceEx)
+    }
+
+    /// The reducer registered for a type: in the pickler's own table if it has one, else with `copyreg`.
+    pub(crate) fn registered(&self, class: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(table) = &self.options.dispatch_table else {
+            return self.known.copyreg_dispatch.bind(self.py).get_item(class);
+        };
+        match table.get_item(class) {
+            Ok(reducer) => Ok(Some(reducer)),
+            Err(error) if error.is_instance_of::<PyKeyError>(self.py) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An object that reduces to a name which the receiver does not have: rebuilt if we know how.
+    pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Frame<'py>>> {
+        let py = self.py;
+        let Some(reducers) = self.options.reducers else { return Ok(None) };
+        let Some(reducer) = reducers.unnamed.bind(py).get_item(obj.get_type())? else { return Ok(None) };
+        let reduced = reducer.call1((obj,))?;
+        if !type_name(obj).starts_with("typing.") || reduced.len()? != 2 {
+            return self.save_reduced(obj, &reduced);
+        }
+        // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
+        let key = self.key_of(obj)?;
+        Ok(Some(Frame::script(vec![
+            Step::Receiver("define"),
+            Step::Text(key),
+            Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent),
+            Step::Op(&[op::TUPLE2, op::REDUCE]),
+            Step::Memoize(obj.clone()),
+        ])))
+    }
+
+    /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.
+    fn learn(&mut self, class: &Bound<'py, PyType>, reduced: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = self.py;
+        let Ok(parts) = reduced.cast::<PyTuple>() else { return Ok(()) };
+        if parts.len() < 3 || !parts.get_item(0)?.is(&self.known.copyreg_newobj) {
+            return Ok(());
+        }
+        let alone = parts.get_item(1)?.cast::<PyTuple>().is_ok_and(|arguments| arguments.len() == 1);
+        let empty = (3..parts.len()).all(|index| parts.get_item(index).is_ok_and(|part| part.is_none()));
+        if !alone || !empty || !parts.get_item(2)?.is_instance_of::<PyDict>() {
+            return Ok(());
+        }
+        let own_getstate = match (class.getattr_opt(intern!(py, "__getstate__"))?, &self.known.object_getstate) {
+            (None, _) => false,
+            (Some(getstate), Some(default)) => !getstate.is(default),
+            (Some(_), None) => true,
+        };
+        let asks = own_getstate
+            || class.hasattr(intern!(py, "__getnewargs_ex__"))?
+            || class.hasattr(intern!(py, "__getnewargs__"))?
+            || !class.getattr(intern!(py, "__reduce_ex__"))?.is(&self.known.object_reduce_ex);
+        let slots = py.import("copyreg")?.getattr("_slotnames")?.call1((class,))?.is_truthy()?;
+        let items = class.is_subclass_of::<pyo3::types::PyList>()? || class.is_subclass_of::<PyDict>()?;
+        if !asks && !slots && !items {
+            self.plans.insert(class.as_ptr() as usize, TypePlan::Plain);
+        }
+        Ok(())
+    }
+
+    /// `NEWOBJ` and `BUILD`, without asking `copyreg`.
+    fn plain_instance(&mut self, obj: &Bound<'py, PyAny>, class: &Bound<'py, PyType>) -> Rest<'py> {
+        let state = obj.getattr(intern!(self.py, "__dict__"))?;
+        if let Some(number) = self.memo.get(class.as_any()) {
+            self.writer.get(number);
+            self.writer.bytes(&[op::EMPTY_TUPLE, op::NEWOBJ]);
+            self.memoize(obj);
+            return Ok(Some(Frame::script(vec![
+                Step::Save(state, Role::State, Label::Silent),
+                Step::Op(&[op::BUILD]),
+            ])));
+        }
+        Ok(Some(Frame::script(vec![
+            Step::Save(class.clone().into_any(), Role::Data, Label::Part("class")),
+            Step::Op(&[op::EMPTY_TUPLE, op::NEWOBJ]),
+            Step::Memoize(obj.clone()),
+            Step::Save(state, Role::State, Label::Silent),
+            Step::Op(&[op::BUILD]),
+        ])))
+    }
+
+    /// What a reducer returned for `obj`: a name, or a tuple of two to six parts.
+    pub(crate) fn save_reduced(&mut self, obj: &Bound<'py, PyAny>, reduced: &Bound<'py, PyAny>) -> Rest<'py> {
+        if let Ok(name) = reduced.cast::<PyString>() {
+            return self.save_named(obj, Some(name.clone()));
+        }
+        let Ok(parts) = reduced.cast::<PyTuple>() else {
+            return Err(
+                self.pickling_error(&format!("__reduce__ must return a string or tuple, not {}", type_name(reduced)))
+            );
+        };
+        if !(2..=6).contains(&parts.len()) {
+            return Err(self.pickling_error("tuple returned by __reduce__ must contain 2 through 6 elements"));
+        }
+        let part = |index: usize| -> PyResult<Option<Bound<'py, PyAny>>> {
+            if index < parts.len() {
+                parts.get_item(index).map(|part| (!part.is_none()).then_some(part))
+            } else {
+                Ok(None)
+            }
+        };
+        let function = parts.get_item(0)?;
+        if !function.is_callable() {
+            return Err(self.pickling_error("first item of the tuple returned by __reduce__ must be callable"));
+        }
+        let Ok(arguments) = parts.get_item(1)?.cast_into::<PyTuple>() else {
+            return Err(self.pickling_error("second item of the tuple returned by __reduce__ must be a tuple"));
+        };
+        let mut steps = Vec::with_capacity(8);
+        self.creation_steps(obj, &function, &arguments, &mut steps)?;
+        steps.push(Step::Memoize(obj.clone()));
+        for (index, what) in [(3, "fourth"), (4, "fifth")] {
+            let Some(items) = part(index)? else { continue };
+            if !items.hasattr(intern!(self.py, "__next__"))? {
+                let name = type_name(&items);
+                return Err(self.pickling_error(&format!(
+                    "{what} item of the tuple returned by __reduce__ must be an iterator, not {name}"
+                )));
+            }
+            let kind = if index == 3 { Elements::Appends(items) } else { Elements::SetItems(items) };
+            let frame = ElementsFrame { items: Vec::new(), next: 0, kind };
+            steps.push(Step::Enter(Box::new(Frame::Elements(Box::new(frame)))));
+        }
+        let setter = part(5)?;
+        if let Some(setter) = &setter
+            && !setter.is_callable()
+        {
+            return Err(self.pickling_error("sixth item of the tuple returned by __reduce__ must be callable"));
+        }
+        if let Some(state) = part(2)? {
+            if let Some(setter) = setter {
+                steps.push(Step::Save(setter, Role::Data, Label::Part("state setter")));
+                steps.push(Step::Save(obj.clone(), Role::Data, Label::Silent));
+                steps.push(Step::Save(state, Role::State, Label::Silent));
+                steps.push(Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]));
+            } else {
+                steps.push(Step::Save(state, Role::State, Label::Silent));
+                steps.push(Step::Op(&[op::BUILD]));
+            }
+        }
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// The steps that leave the new object on the stack: `NEWOBJ` where `copyreg` asks for it, else a call.
+    fn creation_steps(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        function: &Bound<'py, PyAny>,
+        arguments: &Bound<'py, PyTuple>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let py = self.py;
+        let name = function.getattr_opt(intern!(py, "__name__")).ok().flatten();
+        let name = name.and_then(|name| name.extract::<String>().ok()).unwrap_or_default();
+        if name == "__newobj_ex__" && arguments.len() == 3 {
+            let class = arguments.get_item(0)?;
+            self.check_class(&class, obj, "__newobj_ex__")?;
+            let (Ok(positional), Ok(named)) =
+                (arguments.get_item(1)?.cast_into::<PyTuple>(), arguments.get_item(2)?.cast_into::<PyDict>())
+            else {
+                return Err(self.pickling_error("__newobj_ex__ needs a tuple and a dict of arguments"));
+            };
+            if self.options.protocol >= 4 {
+                steps.push(Step::Save(class, Role::Data, Label::Part("class")));
+                steps.push(Step::Save(positional.into_any(), Role::Arguments, Label::Part("arguments")));
+                steps.push(Step::Save(named.into_any(), Role::Data, Label::Part("arguments")));
+                steps.push(Step::Op(&[op::NEWOBJ_EX]));
+            } else {
+                let new = class.getattr(intern!(py, "__new__"))?;
+                let mut all = vec![new, class];
+                all.extend(positional.iter());
+                let partial = py.import("functools")?.getattr("partial")?;
+                let bound = partial.call(crate::global::arguments(py, all)?, Some(&named))?;
+                steps.push(Step::Save(bound, Role::Data, Label::Part("arguments")));
+                steps.push(Step::Op(&[op::EMPTY_TUPLE, op::REDUCE]));
+            }
+            return Ok(());
+        }
+        if name == "__newobj__" {
+            if arguments.is_empty() {
+                return Err(self.pickling_error("__newobj__ arglist is empty"));
+            }
+            let class = arguments.get_item(0)?;
+            if class.hasattr(intern!(py, "__new__"))? {
+                self.check_class(&class, obj, "__newobj__")?;
+                let rest = arguments.get_slice(1, arguments.len());
+                steps.push(Step::Save(class, Role::Data, Label::Part("class")));
+                steps.push(Step::Save(rest.into_any(), Role::Arguments, Label::Part("arguments")));
+                steps.push(Step::Op(&[op::NEWOBJ]));
+                return Ok(());
+            }
+            return Err(self.pickling_error("args[0] from __newobj__ args has no __new__"));
+        }
+        steps.push(Step::Save(function.clone(), Role::Data, Label::Part("reducer")));
+        steps.push(Step::Save(arguments.clone().into_any(), Role::Arguments, Label::Part("arguments")));
+        steps.push(Step::Op(&[op::REDUCE]));
+        Ok(())
+    }
+
+    fn check_class(&self, class: &Bound<'py, PyAny>, obj: &Bound<'py, PyAny>, function: &str) -> PyResult<()> {
+        let own = obj.getattr(intern!(self.py, "__class__"))?;
+        if own.is(class) {
+            return Ok(());
+        }
+        Err(self.pickling_error(&format!("first argument to {function}() must be {}, not {}", repr(&own), repr(class))))
+    }
+
+    /// A bound method: looked up on its object where that gives the same, else rebuilt from its function.
+    fn method(&mut self, method: &Bound<'py, PyAny>) -> Rest<'py> {
+        let py = self.py;
+        let owner = method.getattr(intern!(py, "__self__"))?;
+        let function = method.getattr(intern!(py, "__func__"))?;
+        let name = function.getattr_opt(intern!(py, "__name__"))?.and_then(|name| name.cast_into::<PyString>().ok());
+        let mut steps = Vec::with_capacity(6);
+        match name {
+            Some(name) if owner.getattr_opt(&name)?.is_some_and(|found| found.eq(method).unwrap_or(false)) => {
+                steps.push(Step::Global("builtins", "getattr"));
+                steps.push(Step::Save(owner, Role::Data, Label::Part("__self__")));
+                steps.push(Step::Text(name));
+            }
+            _ => {
+                steps.push(Step::Global("types", "MethodType"));
+                steps.push(Step::Save(function, Role::Data, Label::Part("__func__")));
+                steps.push(Step::Save(owner, Role::Data, Label::Part("__self__")));
+            }
+        }
+        steps.push(Step::Op(&[op::TUPLE2, op::REDUCE]));
+        steps.push(Step::Memoize(method.clone()));
+        Ok(Some(Frame::script(steps)))
+    }
+
+    fn property(&mut self, property: &Bound<'py, PyAny>) -> Rest<'py> {
+        let mut steps = vec![Step::Global("builtins", "property"), Step::Op(&[op::MARK])];
+        for part in ["fget", "fset", "fdel", "__doc__"] {
+            steps.push(Step::Save(property.getattr(part)?, Role::Data, Label::Part(part)));
+        }
+        steps.push(Step::Op(&[op::TUPLE, op::REDUCE]));
+        steps.push(Step::Memoize(property.clone()));
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// A builtin function or method of an extension type.
+    fn builtin(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
+        let reduced = function.call_method1(intern!(self.py, "__reduce_ex__"), (self.options.protocol,))?;
+        self.save_reduced(function, &reduced)
+    }
+}

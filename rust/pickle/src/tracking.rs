@@ -1,0 +1,160 @@
+//! The identity of classes across pickles: the registry that travels in the bytes, and the keys that it goes by.
+//!
+//! A key is made from what the class is (its names, its code, its plain attributes) and a number that tells apart equal
+//! classes of one process; so the same program gives the same keys in every run.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple, PyType};
+
+use crate::code::{self, FileNames};
+use crate::known::known;
+use crate::opcodes as op;
+use crate::save::Saver;
+
+/// The receiver's half, as source; see there.
+const SOURCE: &str = include_str!("receiver.py");
+
+/// The receiver's half in this process, and its code for the others.
+struct Registry {
+    module: Py<PyAny>,
+    code: Vec<u8>,
+}
+
+static REGISTRY: PyOnceLock<Registry> = PyOnceLock::new();
+
+/// Gives the helper's code one name, whatever it was compiled from.
+struct OneName;
+
+impl FileNames for OneName {
+    fn shorten<'n>(&mut self, _: &'n [u8]) -> std::borrow::Cow<'n, [u8]> {
+        std::borrow::Cow::Borrowed(b"<rudf>")
+    }
+}
+
+fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
+    REGISTRY.get_or_try_init(py, || {
+        let space = PyDict::new(py);
+        let builtins = py.import("builtins")?;
+        let compiled = builtins.getattr("compile")?.call1((SOURCE, "<rudf>", "exec", 0, true))?;
+        builtins.getattr("exec")?.call1((compiled, &space))?;
+        let function = space.as_any().get_item("registry")?;
+        let known = known(py)?;
+        let code = function.getattr("__code__")?;
+        let marshalled = known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
+        let code = code::rewrite(marshalled.as_bytes(), &known.opmap, &mut OneName)?.bytes;
+        Ok(Registry { module: function.call0()?.unbind(), code })
+    })
+}
+
+/// FNV-1a with 128 bits: short, the same everywhere, and nobody gains from a collision.
+struct Digest(u128);
+
+impl Digest {
+    fn new() -> Self {
+        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+        self.0 = (self.0 ^ 0xff).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    }
+}
+
+impl<'py> Saver<'py> {
+    /// Puts a function of the receiver's registry on the pickle's stack.
+    pub(crate) fn receiver(&mut self, name: &'static str) -> PyResult<()> {
+        let key = [b"\xff\xff", name.as_bytes()].concat();
+        if let Some(number) = self.memo.get_text(&key) {
+            self.writer.get(number);
+            return Ok(());
+        }
+        self.standard("builtins", "getattr")?;
+        let module_key = b"\xff\xff";
+        if let Some(number) = self.memo.get_text(module_key) {
+            self.writer.get(number);
+        } else {
+            self.standard("types", "FunctionType")?;
+            self.standard("marshal", "loads")?;
+            self.writer.raw_bytes_object(&registry(self.py)?.code);
+            self.writer.bytes(&[op::TUPLE1, op::REDUCE, op::EMPTY_DICT, op::TUPLE2, op::REDUCE, op::EMPTY_TUPLE]);
+            self.writer.byte(op::REDUCE);
+            let number = self.memo.put_text(module_key);
+            self.writer.put(number);
+        }
+        self.text(name.as_bytes());
+        self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        let number = self.memo.put_text(&key);
+        self.writer.put(number);
+        Ok(())
+    }
+
+    /// The key of a class or type variable, given when it is first asked for.
+    pub(crate) fn key_of(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+        let py = self.py;
+        let module = registry(py)?.module.bind(py);
+        let keys = module.getattr(intern!(py, "keys"))?.cast_into::<PyDict>()?;
+        if let Some(key) = keys.get_item(obj.as_ptr() as usize)? {
+            return Ok(key.cast_into::<PyString>()?);
+        }
+        let digest = format!("{:x}", self.digest(obj)? >> 48);
+        let counts = module.getattr(intern!(py, "counts"))?.cast_into::<PyDict>()?;
+        let count: u64 = counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract())?;
+        counts.set_item(&digest, count + 1)?;
+        let key = PyString::new(py, &if count == 0 { digest } else { format!("{digest}.{count}") });
+        module.call_method1(intern!(py, "remember"), (&key, obj, true))?;
+        Ok(key)
+    }
+
+    fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<u128> {
+        let py = self.py;
+        let mut digest = Digest::new();
+        for name in ["__module__", "__qualname__", "__name__"] {
+            if let Some(value) = obj.getattr_opt(name)? {
+                self.digest_value(&mut digest, &value, 0)?;
+            }
+        }
+        let Ok(class) = obj.cast::<PyType>() else { return Ok(digest.0) };
+        for base in class.getattr(intern!(py, "__bases__"))?.try_iter()? {
+            digest.add(base?.getattr(intern!(py, "__qualname__"))?.str()?.to_string_lossy().as_bytes());
+        }
+        for item in class.getattr(intern!(py, "__dict__"))?.call_method0(intern!(py, "items"))?.try_iter()? {
+            let (name, value): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item?.extract()?;
+            self.digest_value(&mut digest, &name, 0)?;
+            self.digest_value(&mut digest, &value, 0)?;
+        }
+        Ok(digest.0)
+    }
+
+    /// Adds a value: the code of functions, plain values as they are, the type's name of anything else.
+    fn digest_value(&mut self, digest: &mut Digest, value: &Bound<'py, PyAny>, depth: u8) -> PyResult<()> {
+        let py = self.py;
+        if value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>() {
+            digest.add(value.str()?.to_string_lossy().as_bytes());
+        } else if value.get_type().is(&self.known.function) {
+            let facts = self.code_facts(&value.getattr(intern!(py, "__code__"))?)?;
+            digest.add(&facts.bytes);
+            if let Ok(cells) = value.getattr(intern!(py, "__closure__"))?.cast::<PyTuple>()
+                && depth < 3
+            {
+                for cell in cells.iter() {
+                    if let Ok(contents) = cell.getattr(intern!(py, "cell_contents")) {
+                        self.digest_value(digest, &contents, depth + 1)?;
+                    }
+                }
+            }
+        } else if let Ok(tuple) = value.cast_exact::<PyTuple>()
+            && depth < 3
+        {
+            for item in tuple.iter() {
+                self.digest_value(digest, &item, depth + 1)?;
+            }
+        } else {
+            digest.add(value.get_type().name()?.to_string_lossy().as_bytes());
+        }
+        Ok(())
+    }
+}

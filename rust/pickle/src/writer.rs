@@ -1,0 +1,305 @@
+//! The byte stream: opcodes with their arguments, cut into frames as PEP 3154 asks.
+//!
+//! Large byte strings are not copied here: they are held and copied once, when the result is put together.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyByteArray, PyBytes};
+
+use crate::buffer::Buffer;
+use crate::opcodes as op;
+
+/// A frame is closed at the first opcode boundary after this many bytes; the standard library's figure.
+const FRAME_TARGET: usize = 64 * 1024;
+/// Shorter frames are written bare.
+const FRAME_MIN: usize = 4;
+const FRAME_HEADER: usize = 9;
+
+/// Bytes that belong at an offset of the stream, held instead of copied.
+enum Held<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Buffer(Buffer<'py>),
+}
+
+impl Held<'_> {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::Buffer(buffer) => buffer.bytes(),
+        }
+    }
+}
+
+/// The output of one dump.
+pub(crate) struct Writer<'py> {
+    out: Vec<u8>,
+    held: Vec<(usize, Held<'py>)>,
+    held_len: usize,
+    frame_start: Option<usize>,
+    framing: bool,
+    protocol: u8,
+}
+
+impl<'py> Writer<'py> {
+    pub(crate) fn new(protocol: u8) -> Self {
+        let mut out = Vec::with_capacity(1024);
+        out.extend_from_slice(&[op::PROTO, protocol]);
+        Self { out, held: Vec::new(), held_len: 0, frame_start: None, framing: protocol >= 4, protocol }
+    }
+
+    pub(crate) fn protocol(&self) -> u8 {
+        self.protocol
+    }
+
+    /// How many bytes have been written, held ones included.
+    pub(crate) fn len(&self) -> usize {
+        self.out.len() + self.held_len
+    }
+
+    fn open_frame(&mut self) {
+        if self.framing && self.frame_start.is_none() {
+            self.frame_start = Some(self.out.len());
+            self.out.extend_from_slice(&[0; FRAME_HEADER]);
+        }
+    }
+
+    /// Fills in the open frame's header, or takes the header out of a frame too short for one.
+    fn close_frame(&mut self) {
+        let Some(start) = self.frame_start.take() else { return };
+        let len = self.out.len() - start - FRAME_HEADER;
+        if len >= FRAME_MIN {
+            self.out[start] = op::FRAME;
+            self.out[start + 1..start + FRAME_HEADER].copy_from_slice(&(len as u64).to_le_bytes());
+        } else {
+            self.out.drain(start..start + FRAME_HEADER);
+        }
+    }
+
+    /// To be called where an opcode begins: closes a frame that is full.
+    pub(crate) fn boundary(&mut self) {
+        if let Some(start) = self.frame_start
+            && self.out.len() - start - FRAME_HEADER >= FRAME_TARGET
+        {
+            self.close_frame();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.open_frame();
+        self.out.push(byte);
+    }
+
+    #[inline]
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.open_frame();
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn op_u32(&mut self, opcode: u8, value: u32) {
+        self.byte(opcode);
+        self.out.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// An integer that fits 64 bits.
+    pub(crate) fn int(&mut self, value: i64) {
+        if let Ok(byte) = u8::try_from(value) {
+            self.bytes(&[op::BININT1, byte]);
+        } else if let Ok(short) = u16::try_from(value) {
+            let [low, high] = short.to_le_bytes();
+            self.bytes(&[op::BININT2, low, high]);
+        } else if let Ok(int) = i32::try_from(value) {
+            self.byte(op::BININT);
+            self.out.extend_from_slice(&int.to_le_bytes());
+        } else {
+            let bytes = value.to_le_bytes();
+            let mut len = 8;
+            // Drop bytes that only repeat the sign.
+            while len > 1 {
+                let sign = if bytes[len - 2] & 0x80 == 0 { 0x00 } else { 0xff };
+                if bytes[len - 1] != sign {
+                    break;
+                }
+                len -= 1;
+            }
+            self.long(&bytes[..len]);
+        }
+    }
+
+    /// An integer of any size as little-endian two's complement.
+    pub(crate) fn long(&mut self, bytes: &[u8]) {
+        if let Ok(len) = u8::try_from(bytes.len()) {
+            self.bytes(&[op::LONG1, len]);
+        } else {
+            self.op_u32(op::LONG4, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        }
+        self.out.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn float(&mut self, value: f64) {
+        self.byte(op::BINFLOAT);
+        self.out.extend_from_slice(&value.to_bits().to_be_bytes());
+    }
+
+    /// A string, given as UTF-8 (lone surrogates as `surrogatepass` writes them).
+    pub(crate) fn text(&mut self, utf8: &[u8]) {
+        let len = utf8.len();
+        if let (Ok(short), true) = (u8::try_from(len), self.protocol >= 4) {
+            self.bytes(&[op::SHORT_BINUNICODE, short]);
+            self.out.extend_from_slice(utf8);
+            return;
+        }
+        let mut header = [0; 9];
+        let header = sized_header(&mut header, op::BINUNICODE, op::BINUNICODE8, len);
+        self.large(header, utf8);
+    }
+
+    /// A `bytes` object; protocol 3 and later.
+    pub(crate) fn bytes_object(&mut self, object: &Bound<'py, PyBytes>) {
+        let payload = object.as_bytes();
+        let mut header = [0; 9];
+        let header = bytes_header(&mut header, payload.len());
+        if payload.len() >= FRAME_TARGET {
+            self.hold(header, Held::Bytes(object.clone()));
+        } else {
+            self.bytes(header);
+            self.out.extend_from_slice(payload);
+        }
+    }
+
+    /// Bytes that stand in a buffer: written as `bytes` or as `bytearray` (protocol 5).
+    pub(crate) fn buffer(&mut self, buffer: Buffer<'py>, as_bytearray: bool) {
+        let mut header = [0; 9];
+        let len = buffer.bytes().len();
+        let header =
+            if as_bytearray { u64_header(&mut header, op::BYTEARRAY8, len) } else { bytes_header(&mut header, len) };
+        if len >= FRAME_TARGET {
+            self.hold(header, Held::Buffer(buffer));
+        } else {
+            self.bytes(header);
+            self.out.extend_from_slice(buffer.bytes());
+        }
+    }
+
+    pub(crate) fn bytearray(&mut self, object: &Bound<'py, PyByteArray>) -> PyResult<()> {
+        self.buffer(Buffer::open(object.as_any())?, true);
+        Ok(())
+    }
+
+    /// Raw bytes made here (a marshalled code object), written as `bytes`.
+    pub(crate) fn raw_bytes_object(&mut self, payload: &[u8]) {
+        let mut header = [0; 9];
+        let header = bytes_header(&mut header, payload.len());
+        self.large(header, payload);
+    }
+
+    /// Header and payload, outside of the frames where the payload is large.
+    fn large(&mut self, header: &[u8], payload: &[u8]) {
+        if payload.len() < FRAME_TARGET || !self.framing {
+            self.bytes(header);
+        } else {
+            self.close_frame();
+            self.out.extend_from_slice(header);
+        }
+        self.out.extend_from_slice(payload);
+    }
+
+    fn hold(&mut self, header: &[u8], held: Held<'py>) {
+        self.close_frame();
+        self.out.extend_from_slice(header);
+        self.held_len += held.as_slice().len();
+        self.held.push((self.out.len(), held));
+    }
+
+    pub(crate) fn get(&mut self, number: u32) {
+        if let Ok(short) = u8::try_from(number) {
+            self.bytes(&[op::BINGET, short]);
+        } else {
+            self.op_u32(op::LONG_BINGET, number);
+        }
+    }
+
+    pub(crate) fn put(&mut self, number: u32) {
+        if self.protocol >= 4 {
+            self.byte(op::MEMOIZE);
+        } else if let Ok(short) = u8::try_from(number) {
+            self.bytes(&[op::BINPUT, short]);
+        } else {
+            self.op_u32(op::LONG_BINPUT, number);
+        }
+    }
+
+    /// `GLOBAL` of protocol 2 and 3.
+    pub(crate) fn global_line(&mut self, module: &[u8], name: &[u8]) {
+        self.byte(op::GLOBAL);
+        self.out.extend_from_slice(module);
+        self.out.push(b'\n');
+        self.out.extend_from_slice(name);
+        self.out.push(b'\n');
+    }
+
+    pub(crate) fn extension(&mut self, code: u32) {
+        if let Ok(byte) = u8::try_from(code) {
+            self.bytes(&[op::EXT1, byte]);
+        } else if let Ok(short) = u16::try_from(code) {
+            let [low, high] = short.to_le_bytes();
+            self.bytes(&[op::EXT2, low, high]);
+        } else {
+            self.op_u32(op::EXT4, code);
+        }
+    }
+
+    /// Ends the stream and puts it together: `STOP`, then whatever trails it.
+    pub(crate) fn finish(mut self, py: Python<'py>, trailer: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        self.byte(op::STOP);
+        self.close_frame();
+        self.out.extend_from_slice(trailer);
+        if self.held.is_empty() {
+            return Ok(PyBytes::new(py, &self.out));
+        }
+        PyBytes::new_with(py, self.out.len() + self.held_len, |mut target| {
+            let mut from = 0;
+            for (offset, held) in &self.held {
+                target = fill(target, &self.out[from..*offset]);
+                target = fill(target, held.as_slice());
+                from = *offset;
+            }
+            fill(target, &self.out[from..]);
+            Ok(())
+        })
+    }
+}
+
+/// Copies `source` to the front of `target` and returns the rest.
+fn fill<'t>(target: &'t mut [u8], source: &[u8]) -> &'t mut [u8] {
+    let (front, rest) = target.split_at_mut(source.len());
+    front.copy_from_slice(source);
+    rest
+}
+
+fn bytes_header(header: &mut [u8; 9], len: usize) -> &[u8] {
+    match u8::try_from(len) {
+        Ok(short) => {
+            header[0] = op::SHORT_BINBYTES;
+            header[1] = short;
+            &header[..2]
+        }
+        Err(_) => sized_header(header, op::BINBYTES, op::BINBYTES8, len),
+    }
+}
+
+fn sized_header(header: &mut [u8; 9], opcode: u8, opcode8: u8, len: usize) -> &[u8] {
+    match u32::try_from(len) {
+        Ok(len) => {
+            header[0] = opcode;
+            header[1..5].copy_from_slice(&len.to_le_bytes());
+            &header[..5]
+        }
+        Err(_) => u64_header(header, opcode8, len),
+    }
+}
+
+fn u64_header(header: &mut [u8; 9], opcode: u8, len: usize) -> &[u8] {
+    header[0] = opcode;
+    header[1..].copy_from_slice(&(len as u64).to_le_bytes());
+    &header[..]
+}

@@ -1,4 +1,4 @@
-"""Runs one matrix of queries and writes what came of each; run with rudf off and on, the two files must be equal.
+"""Runs a matrix of queries on Spark's own path and on rudf's, and writes what came of each: the two must be equal.
 
 usage: spark-submit differential.py RESULTS.json SCRATCH_DIRECTORY
 """
@@ -44,34 +44,30 @@ EXTREMES = {
     ],
 }
 
-RETURNED: list[Any] = [
-    None, True, 0, 1, 200, -129, 70000, 2**31, 2**40, 2**63, -(2**63), 2**53 + 1, 1.0, 1.5, -0.0, float("nan"), float("inf"),
-    1e300, "1", "a", "", "äö", b"AB", bytearray(b"AB"), decimal.Decimal("1.2345"), datetime.date(2020, 2, 29),
-    datetime.datetime(2020, 2, 29, 12, 30, 15, 123456), datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc),
-    datetime.timedelta(days=1), datetime.time(1, 2, 3), [1], (1,), {"a": 1}, np.int32(5), np.float64(1.5), np.str_("s"), np.bool_(True),
-]
-
-
 class Matrix:
-    """Runs queries and keeps what came of them."""
+    """Runs queries twice, on Spark's path and on rudf's, and keeps what came of them."""
 
     def __init__(self, spark: SparkSession, scratch: str) -> None:
         self.spark = spark
         self.scratch = scratch
-        self.results: dict[str, Any] = {}
+        self.results: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, frame: Callable[[], DataFrame]) -> None:
-        """Run a query and keep its rows, or its error."""
+        """Run a query off and on, and keep its rows or its error."""
+        outcomes = {}
+        for side in ("off", "on"):
+            self.spark.conf.set("spark.rudf.enabled", str(side == "on").lower())
+            outcomes[side] = self._outcome(frame)
+        self.results[name] = outcomes
+
+    def _outcome(self, frame: Callable[[], DataFrame]) -> dict[str, Any]:
         try:
             query = frame()
-            schema = query.schema.simpleString()
             rows = [repr(tuple(row)) for row in query.collect()]
-            outcome: dict[str, Any] = {"schema": schema, "rows": rows}
+            plan = query._jdf.queryExecution().executedPlan().toString()
         except Exception as error:
-            outcome = {"error": type(error).__name__, "text": significant(str(error))}
-        else:
-            outcome["rudf"] = "RudfEval" in query._jdf.queryExecution().executedPlan().toString()
-        self.results[name] = outcome
+            return {"error": type(error).__name__, "text": significant(str(error)), "rudf": None}
+        return {"schema": query.schema.simpleString(), "rows": rows, "rudf": "RudfEval" in plan}
 
 
 def significant(text: str) -> str:
@@ -109,66 +105,50 @@ def sources(matrix: Matrix) -> dict[str, DataFrame]:
 def identities(matrix: Matrix) -> None:
     """Every type goes in and comes back, on every child, for every kind of function."""
     frames = sources(matrix)
+    same: Callable[[Any], Any] = lambda v: v  # noqa: E731
+    kinds = {"row": 101, "arrow": 250, "pandas": 200}
     for shape, frame in frames.items():
-        for t in TYPES:
-            same = rudf(lambda v: v, t)
-            matrix.add(f"identity {t} on {shape}", lambda: frame.select("i", f"c_{t}", same(f"c_{t}")).orderBy("i"))
-    for t in TYPES:
-        frame = frames["parquet"]
-        shown = rudf(lambda v: repr(v), "string")
-        matrix.add(f"repr of {t}", lambda: frame.select("i", shown(f"c_{t}")).orderBy("i"))
-
-        def arrow(v: pa.Array) -> pa.Array:
-            return v
-
-        def series(v: pd.Series) -> pd.Series:
-            return v
-
-        def arrow_repr(v: pa.Array) -> pa.Array:
-            return pa.array([f"{v.type} {v.null_count}"] * len(v))
-
-        def series_repr(v: pd.Series) -> pd.Series:
-            return pd.Series([f"{v.dtype} {x!r}" for x in v])
-
-        for shape in ("parquet", "filtered", "no rows"):
-            child = frames[shape]
-            matrix.add(f"arrow {t} on {shape}", lambda: child.select("i", rudf(arrow, t)(f"c_{t}")).orderBy("i"))
-            matrix.add(f"pandas {t} on {shape}", lambda: child.select("i", rudf(series, t)(f"c_{t}")).orderBy("i"))
-        single = frames["one row a partition"]
-        matrix.add(f"arrow sees {t}", lambda: single.select("i", rudf(arrow_repr, "string")(f"c_{t}")).orderBy("i"))
-        matrix.add(f"pandas sees {t}", lambda: single.select("i", rudf(series_repr, "string")(f"c_{t}")).orderBy("i"))
+        for kind, number in kinds.items():
+            columns = [rudf_vector(same, t, number)(f"c_{t}") for t in TYPES]
+            matrix.add(f"{kind} identity on {shape}", lambda f=frame, c=columns: f.select("*", *c).orderBy("i"))
+    single = frames["one row a partition"]
+    shown = {
+        "row": rudf(lambda v: f"{type(v)} {v!r}", "string"),
+        "arrow": rudf_vector(lambda v: pa.array([f"{v.type} {v.null_count}"] * len(v)), "string", 250),
+        "pandas": rudf_vector(lambda v: pd.Series([f"{v.name} {v.dtype} {x!r}" for x in v]), "string", 200),
+    }
+    for kind, show in shown.items():
+        matrix.add(f"what {kind} functions see", lambda s=show: single.select("i", *[s(f"c_{t}") for t in TYPES]).orderBy("i"))
 
 
 def coercions(matrix: Matrix) -> None:
-    """Every returned value for every declared type, alone and behind values of the right type."""
-    one = matrix.spark.range(1)
-    for t in TYPES:
-        for value in RETURNED:
-            constant = rudf(lambda _, v=value: v, t)
-            matrix.add(f"{value!r} ({type(value).__name__}) as {t}", lambda: one.select(constant("id")))
-    right = {"boolean": True, "string": "s", "binary": b"b", "double": 2.5, "bigint": 7, "date": datetime.date(2021, 1, 1),
-             "timestamp": datetime.datetime(2021, 1, 1, 5)}
+    """A sample of values that are not of the declared type (all of them are compared without Spark in python/tests)."""
     four = matrix.spark.range(0, 4, 1, 1)
+    taken = {
+        "1 as boolean": ("boolean", 1), "'1' as int": ("int", "1"), "1.5 as int": ("int", 1.5), "200 as tinyint": ("tinyint", 200),
+        "True as double": ("double", True), "'a' as double": ("double", "a"), "bytes as string": ("string", b"AB"),
+        "True as string": ("string", True), "str as binary": ("binary", "AB"), "int as date": ("date", 1),
+        "str as date": ("date", "2020-01-01"), "date as timestamp": ("timestamp", datetime.date(2020, 1, 1)),
+        "aware datetime": ("timestamp", datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)),
+        "numpy as int": ("int", np.int32(5)), "numpy as double": ("double", np.float64(1.5)), "decimal as bigint": ("bigint", decimal.Decimal("1.2")),
+    }
+    for name, (t, value) in taken.items():
+        constant = rudf(lambda _, v=value: v, t)
+        matrix.add(name, lambda f=constant: four.select(f("id")))
+    right = {"boolean": True, "string": "s", "double": 2.5, "bigint": 7, "timestamp": datetime.datetime(2021, 1, 1, 5)}
     for t, value in right.items():
         mixed = rudf(lambda i, v=value: [v, None, "1", v][i], t)
-        matrix.add(f"a string among values of {t}", lambda: four.select(mixed("id")))
-    for t in ("bigint", "double", "string", "boolean", "date", "timestamp"):
+        matrix.add(f"a string among values of {t}", lambda f=mixed: four.select(f("id")))
+    for t in ("bigint", "double", "string"):
         for name, make in {
-            "strings": lambda n: pa.array(["1"] * n), "ints": lambda n: pa.array(range(n)), "halves": lambda n: pa.array([0.5] * n),
-            "too few": lambda n: pa.array([1] * (n - 1)), "slice": lambda n: pa.array(range(n + 2)).slice(2),
-            "dictionary": lambda n: pa.array(["1"] * n).dictionary_encode(), "nulls": lambda n: pa.nulls(n),
+            "strings": lambda n: pa.array(["1"] * n), "halves": lambda n: pa.array([0.5] * n), "too few": lambda n: pa.array([1] * (n - 1)),
+            "slice": lambda n: pa.array(range(n + 2)).slice(2), "dictionary": lambda n: pa.array(["1"] * n).dictionary_encode(),
+            "nulls": lambda n: pa.nulls(n), "chunks": lambda n: pa.chunked_array([pa.array(range(n))]), "no array": lambda n: 5,
         }.items():
-
-            def arrow(v: pa.Array, make: Any = make) -> pa.Array:
-                return make(len(v))
-
-            def series(v: pd.Series, make: Any = make) -> pd.Series:
-                return make(len(v)).to_pandas()
-
-            arrow.__annotations__.pop("make")
-            series.__annotations__.pop("make")
-            matrix.add(f"arrow {name} as {t}", lambda: four.select(rudf_vector(arrow, t, 250)("id")))
-            matrix.add(f"pandas {name} as {t}", lambda: four.select(rudf_vector(series, t, 200)("id")))
+            arrow = rudf_vector(lambda v, m=make: m(len(v)), t, 250)
+            series = rudf_vector(lambda v, m=make: m(len(v)).to_pandas() if name != "no array" else 5, t, 200)
+            matrix.add(f"arrow {name} as {t}", lambda f=arrow: four.select(f("id")))
+            matrix.add(f"pandas {name} as {t}", lambda f=series: four.select(f("id")))
 
 
 def rudf_vector(function: Any, return_type: str, kind: int) -> Any:
@@ -259,7 +239,7 @@ def shapes(matrix: Matrix) -> None:
         return v
 
     matrix.add("accumulator", lambda: ids.select(rudf(counts, "bigint")("id")))
-    matrix.results["accumulator's value"] = {"rows": [counted.value]}
+    matrix.results["accumulator"]["value"] = counted.value
 
 
 def stops(v: int) -> int:

@@ -223,6 +223,12 @@ impl<'py> Saver<'py> {
         let number = self.memo.put_anonymous();
         self.writer.put(number);
         self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
+        // C code that imports something while the function runs looks for the builtins here, and nowhere else: pyarrow
+        // aborts the process where they are missing.
+        self.text(b"__builtins__");
+        self.standard("builtins", "__dict__")?;
+        self.writer.byte(op::SETITEM);
+        self.mark_global(globals, "__builtins__");
         for key in ["__name__", "__package__"] {
             if let Some(value) = globals.get_item(key)?
                 && let Ok(text) = value.cast::<PyString>()

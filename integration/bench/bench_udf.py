@@ -19,9 +19,8 @@ import pyarrow.compute as pc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
-from side_by_side import CACHE, interleaved, start_session
-
 from rudf import rudf
+from side_by_side import CACHE, interleaved, start_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

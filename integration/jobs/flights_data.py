@@ -13,6 +13,12 @@ import pyarrow.parquet as pq
 
 REPETITIONS = 15
 FILES = 4
+_DOUBLES = ["dep_delay", "arr_delay", "air_time", "distance", "origin_lat", "origin_lon", "dest_lat", "dest_lon"]
+_COLUMNS = {
+    **dict.fromkeys(["carrier", "tailnum", "origin", "dest"], pa.string()),
+    **dict.fromkeys(["flight", "seats"], pa.int32()),
+    **dict.fromkeys(_DOUBLES, pa.float64()),
+}
 
 
 def flights_parquet(cache: Path) -> Path:
@@ -40,15 +46,8 @@ def _with_coordinates() -> pa.Table:
     planes = pd.read_csv(data / "planes.csv").set_index("tailnum")[["seats"]]
     flights = flights.join(airports.add_prefix("origin_"), on="origin").join(airports.add_prefix("dest_"), on="dest")
     flights = flights.join(planes, on="tailnum")
-    columns = ["carrier", "flight", "tailnum", "origin", "dest", "dep_delay", "arr_delay", "air_time", "distance", "seats"]
-    columns += ["origin_lat", "origin_lon", "dest_lat", "dest_lon"]
-    table = pa.Table.from_pandas(flights[columns], preserve_index=False)
-    doubles = {"dep_delay", "arr_delay", "air_time", "distance", "origin_lat", "origin_lon", "dest_lat", "dest_lon"}
-    fields = []
-    for field in table.schema:
-        wanted = pa.float64() if field.name in doubles else pa.int32() if field.name in {"flight", "seats"} else field.type
-        fields.append(pa.field(field.name, pa.string() if pa.types.is_large_string(wanted) else wanted))
-    return table.cast(pa.schema(fields))
+    table = pa.Table.from_pandas(flights[list(_COLUMNS)], preserve_index=False)
+    return table.cast(pa.schema(list(_COLUMNS.items())))
 
 
 def _data_directory() -> Path:

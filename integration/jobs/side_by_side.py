@@ -6,8 +6,9 @@ import os
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rudf
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache" / "data"
+
+
+def progress(text: str) -> None:
+    """Say what is going on, on a line of its own that the next one replaces where a person watches."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text} ...\r")
+        sys.stderr.flush()
 
 
 def start_session(name: str, master: str) -> SparkSession:
@@ -38,6 +46,18 @@ def start_session(name: str, master: str) -> SparkSession:
     return spark
 
 
+def stock_udf(function: rudf.RudfFunction) -> Any:
+    """Make a UDF of the same Python function with PySpark's own decorator for its kind."""
+    from pyspark.sql.functions import arrow_udf, pandas_udf, udf
+    from pyspark.util import PythonEvalType
+
+    if function.evalType == PythonEvalType.SQL_SCALAR_ARROW_UDF:
+        return arrow_udf(function.func, function.returnType)
+    if function.evalType == PythonEvalType.SQL_SCALAR_PANDAS_UDF:
+        return pandas_udf(function.func, function.returnType)
+    return udf(function.func, function.returnType, useArrow=True)
+
+
 def run(frame: DataFrame) -> float:
     """Compute every row and throw it away; return the seconds."""
     start = time.perf_counter()
@@ -56,17 +76,46 @@ def interleaved(frames: dict[str, Callable[[], DataFrame]], repeats: int) -> dic
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
-def differences(frame: DataFrame, ours: Column, theirs: Column) -> tuple[int, int, list[str]]:
-    """Compare two columns in every row; return the rows, the rows that differ, and examples of those."""
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing two columns in every row."""
+
+    rows: int
+    differing: int
+    examples: list[str]
+    #: Whether rudf computed the one column and Spark's own operator the other.
+    both_sides_ran: bool
+
+    def __str__(self) -> str:
+        if not self.differing:
+            return f"equal in all {self.rows:,} rows"
+        return f"DIFFER in {self.differing:,} of {self.rows:,} rows: {'; '.join(self.examples)}"
+
+
+def compare(frame: DataFrame, ours: Column, theirs: Column) -> Comparison:
+    """Compare two columns row by row; null equals null, and NaN equals NaN."""
     from pyspark.sql import functions as F
 
     both = frame.select(ours.alias("ours"), theirs.alias("theirs"))
     differ = ~F.col("ours").eqNullSafe(F.col("theirs"))
-    rows, wrong = both.agg(F.count("*"), F.sum(F.when(differ, 1).otherwise(0))).first()
-    examples = [f"rudf {row.ours!r}, PySpark {row.theirs!r}" for row in both.where(differ).limit(3).collect()] if wrong else []
-    return rows, int(wrong or 0), examples
+    rows, wrong = both.agg(F.count("*"), F.sum(differ.cast("bigint"))).first()
+    found = both.where(differ).limit(3).collect() if wrong else []
+    examples = [f"rudf {row.ours!r}, PySpark {row.theirs!r}" for row in found]
+    plan = plan_of(both)
+    return Comparison(
+        rows,
+        int(wrong or 0),
+        examples,
+        "RudfEval" in plan and "ArrowEvalPython" in plan,
+    )
+
+
+def runs_in_rudf(frame: DataFrame) -> bool:
+    """Tell whether rudf, and nobody else, runs the Python functions of a query."""
+    plan = plan_of(frame)
+    return "RudfEval" in plan and "EvalPython" not in plan
 
 
 def plan_of(frame: DataFrame) -> str:
     """Return the physical plan as text."""
-    return frame._jdf.queryExecution().executedPlan().toString()
+    return str(frame._jdf.queryExecution().executedPlan().toString())

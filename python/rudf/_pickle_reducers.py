@@ -23,8 +23,11 @@ from rudf import _native
 
 Reduced = tuple[Any, ...]
 
+_mappings: tuple[dict[Any, Any], ...] = ({}, collections.OrderedDict())
 _views = {
-    type(getattr(mapping, name)()): name for mapping in ({}, collections.OrderedDict()) for name in ("keys", "values", "items")
+    type(getattr(mapping, name)()): name
+    for mapping in _mappings
+    for name in ("keys", "values", "items")
 }
 
 
@@ -103,6 +106,7 @@ def _weak_mapping(value: Any) -> Reduced:
 
 
 def _type_var(value: Any) -> Reduced:
+    kind: Callable[..., Any] = type(value)
     keywords: dict[str, Any] = {}
     if value.__bound__ is not None:
         keywords["bound"] = value.__bound__
@@ -112,15 +116,16 @@ def _type_var(value: Any) -> Reduced:
     has_default = getattr(value, "has_default", None)
     if has_default is not None and has_default():
         keywords["default"] = value.__default__
-    return functools.partial(type(value), value.__name__, *getattr(value, "__constraints__", ()), **keywords), ()
+    return functools.partial(kind, value.__name__, *getattr(value, "__constraints__", ()), **keywords), ()
 
 
 def _type_var_tuple(value: Any) -> Reduced:
+    kind: Callable[..., Any] = type(value)
     keywords = {}
     has_default = getattr(value, "has_default", None)
     if has_default is not None and has_default():
         keywords["default"] = value.__default__
-    return functools.partial(type(value), value.__name__, **keywords), ()
+    return functools.partial(kind, value.__name__, **keywords), ()
 
 
 def _new_type(value: Any) -> Reduced:
@@ -128,7 +133,8 @@ def _new_type(value: Any) -> Reduced:
 
 
 def _type_alias(value: Any) -> Reduced:
-    maker = functools.partial(type(value), type_params=value.__type_params__)
+    kind: Callable[..., Any] = type(value)
+    maker = functools.partial(kind, type_params=value.__type_params__)
     return maker, (value.__name__, value.__value__), None
 
 
@@ -153,8 +159,8 @@ ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     # Compared by identity: the receiver has its own.
     type(dataclasses.MISSING): lambda _: "MISSING",
     type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
-    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _: "_HAS_DEFAULT_FACTORY",
-    type(dataclasses._FIELD): lambda kind: kind.name,
+    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _: "_HAS_DEFAULT_FACTORY",  # type: ignore[attr-defined]
+    type(dataclasses._FIELD): lambda kind: kind.name,  # type: ignore[attr-defined]
     weakref.WeakKeyDictionary: _weak_mapping,
     weakref.WeakValueDictionary: _weak_mapping,
 }

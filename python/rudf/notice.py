@@ -11,6 +11,8 @@ from rudf.session import PLUGIN, has_plugin, jar_path, running_context
 
 __all__ = ["warn_without_plugin"]
 
+#: Packages whose calls are not the user's.
+_OURS = {"rudf", "pyspark"}
 _checked: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -39,6 +41,6 @@ def _reason() -> str:
 def _frames_of_rudf() -> int:
     """Count the calls up to the user's, so that the warning names the user's line."""
     level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "rudf":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _OURS:
         level, frame = level + 1, frame.f_back
     return level

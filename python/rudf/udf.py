@@ -6,8 +6,10 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, overload
 
+import pyspark
 from pyspark.sql.types import DataType
 from pyspark.sql.udf import UserDefinedFunction
+from pyspark.util import PythonEvalType
 
 from rudf import registration
 from rudf.annotations import PLAIN, AnnotationError, FunctionKind, name_of, read_annotations
@@ -180,6 +182,11 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None) -> Rud
     if not callable(func):
         raise TypeError(f"@rudf needs a function, and was given {func!r}")
     signature = read_annotations(func, return_type is not None)
+    if signature.kind == FunctionKind.ARROW and not hasattr(PythonEvalType, "SQL_SCALAR_ARROW_UDF"):
+        raise AnnotationError(
+            f"`{name_of(func)}`: functions of pyarrow arrays need PySpark 4.1 or newer, and this is "
+            f"{pyspark.__version__}; annotate it with pd.Series, or with plain types"
+        )
     if return_type is None:
         return_type = signature.return_type
     if return_type is None:

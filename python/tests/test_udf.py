@@ -17,6 +17,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DoubleType, LongType
 from pyspark.sql.udf import UserDefinedFunction
+from pyspark.util import PythonEvalType
 
 from rudf import notice, rudf
 from rudf.payload import unseal
@@ -91,6 +92,7 @@ def test_columns_names_and_keywords_are_taken(stock_spark: SparkSession) -> None
     assert rows.collect() == [(8, 7, 7, None), (9, 8, 9, None)]
 
 
+@pytest.mark.skipif(not hasattr(PythonEvalType, "SQL_SCALAR_ARROW_UDF"), reason="PySpark 4.1 brought arrow_udf")
 def test_kinds_give_the_answers_of_pysparks_own(stock_spark: SparkSession) -> None:
     @rudf("double")
     def arrays(x: pa.Array) -> pa.Array:
@@ -100,9 +102,17 @@ def test_kinds_give_the_answers_of_pysparks_own(stock_spark: SparkSession) -> No
     def series(x: pd.Series) -> pd.Series:
         return x * 0.5
 
-    stock = F.pandas_udf(series.func, "double")
-    frame = stock_spark.range(4).select(arrays("id").alias("a"), series("id").alias("b"), stock("id").alias("c"))
-    assert all(a == b == c for a, b, c in frame.collect())
+    stock = [F.arrow_udf(arrays.func, "double"), F.pandas_udf(series.func, "double")]
+    rows = stock_spark.range(4).select([function("id") for function in (arrays, series, *stock)]).collect()
+    assert rows == [(x / 2,) * 4 for x in range(4)]
+
+
+@pytest.mark.skipif(hasattr(PythonEvalType, "SQL_SCALAR_ARROW_UDF"), reason="PySpark 4.1 brought arrow_udf")
+def test_arrays_are_refused_where_pyspark_has_no_such_functions() -> None:
+    def arrays(x: pa.Array) -> pa.Array: ...
+
+    with pytest.raises(TypeError, match=r"`arrays`: functions of pyarrow arrays need PySpark 4\.1"):
+        rudf("double")(arrays)
 
 
 def test_the_command_is_sealed_under_the_functions_name(stock_spark: SparkSession) -> None:

@@ -72,8 +72,6 @@ def stop_iteration(error: StopIteration) -> BaseException:
     except ImportError:
         replacement: BaseException = RuntimeError(f"Caught StopIteration thrown from user's code: {error}")
     else:
-        replacement = PySparkRuntimeError(
-            errorClass="STOP_ITERATION_OCCURRED", messageParameters={"exc": str(error)}
-        )
+        replacement = PySparkRuntimeError(errorClass="STOP_ITERATION_OCCURRED", messageParameters={"exc": str(error)})
     replacement.__context__ = error
     return replacement.with_traceback(error.__traceback__)

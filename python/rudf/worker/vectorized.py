@@ -108,7 +108,9 @@ class ArrowEvaluator:
         arrays, mismatches = [], []
         for name, array, function in zip(names, batch.columns, self._functions, strict=True):
             try:
-                arrays.append(array if array.type == function.arrow_type else array.cast(function.arrow_type, safe=True))
+                arrays.append(
+                    array if array.type == function.arrow_type else array.cast(function.arrow_type, safe=True)
+                )
             except (pa.ArrowInvalid, pa.ArrowTypeError):
                 mismatches.append(f"column '{name}' (expected {function.arrow_type}, actual {array.type})")
         if mismatches:
@@ -213,7 +215,9 @@ class PandasEvaluator:
             )
             raise PySparkTypeError(message) from error
         except ValueError as error:
-            message = f"Failed to convert the value of the column '_{index}' with type '{kind}' to Arrow type '{target}'."
+            message = (
+                f"Failed to convert the value of the column '_{index}' with type '{kind}' to Arrow type '{target}'."
+            )
             if self._safe:
                 message += (
                     " It can be caused by overflows or other unsafe conversions warned by Arrow. Arrow safe type check "
@@ -241,7 +245,9 @@ def _prepared(series: Any, declared_type: Any, time_zone: str) -> Any:
     """Apply PySpark's own conversion of a Series before Arrow sees it (timestamps, strings, binaries)."""
     from pyspark.sql.pandas.types import _create_converter_from_pandas
 
-    return _create_converter_from_pandas(declared_type, timezone=time_zone, error_on_duplicated_field_names=False)(series)
+    return _create_converter_from_pandas(declared_type, timezone=time_zone, error_on_duplicated_field_names=False)(
+        series
+    )
 
 
 def _series_reader(spark_type: str, prefer_int_ext_dtype: bool) -> Callable[[pa.Array], Any]:

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Mutex;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -46,63 +46,55 @@ struct SharedGlobals {
 pub(crate) struct FunctionState<'py> {
     codes: FastMap<usize, Rc<CodeFacts<'py>>>,
     globals: FastMap<usize, SharedGlobals>,
-    files: ShortNames,
 }
+
+/// How much of each file name to cut off: found once per name, so that it does not change when `sys.path` does.
+static CUTS: Mutex<Option<FastMap<Box<[u8]>, usize>>> = Mutex::new(None);
+/// No program has more files of code than this; one that makes them up has to look again.
+const MAX_CUTS: usize = 4096;
 
 /// File names without the directory that Python found them in.
-#[derive(Default)]
-struct ShortNames {
-    roots: Option<Vec<Vec<u8>>>,
-    short: HashMap<Vec<u8>, usize>,
-}
+pub(crate) struct ShortNames<'py>(pub(crate) Python<'py>);
 
-impl ShortNames {
-    fn prepare(&mut self, py: Python<'_>) {
-        if self.roots.is_some() {
-            return;
-        }
-        let entries: Vec<String> = py
+impl ShortNames<'_> {
+    fn cut(&self, name: &[u8]) -> usize {
+        let entries: Vec<String> = self
+            .0
             .import("sys")
-            .and_then(|sys| sys.getattr(intern!(py, "path")))
+            .and_then(|sys| sys.getattr(intern!(self.0, "path")))
             .and_then(|path| {
                 path.try_iter()?.map(|entry| Ok(entry?.extract().unwrap_or_default())).collect::<PyResult<_>>()
             })
             .unwrap_or_default();
-        let mut roots: Vec<_> = entries
-            .into_iter()
-            .filter(|entry| entry.starts_with('/') && entry.len() > 1)
-            .map(String::into_bytes)
-            .collect();
-        roots.sort_by_key(|root| std::cmp::Reverse(root.len()));
-        self.roots = Some(roots);
-    }
-
-    fn cut(&self, name: &[u8]) -> usize {
-        for root in self.roots.iter().flatten() {
-            if let Some(rest) = name.strip_prefix(root.as_slice()) {
-                let slash = usize::from(rest.starts_with(b"/"));
-                if slash == 1 || root.ends_with(b"/") {
-                    return root.len() + slash;
-                }
-            }
+        let roots = entries.iter().map(|entry| entry.trim_end_matches('/').as_bytes());
+        let under = roots.filter(|root| {
+            !root.is_empty() && name.strip_prefix(*root).is_some_and(|rest| rest.starts_with(b"/"))
+        });
+        match under.map(<[u8]>::len).max() {
+            Some(root) => root + 1,
+            None => name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1),
         }
-        name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)
     }
 }
 
-impl FileNames for ShortNames {
+impl FileNames for ShortNames<'_> {
     fn shorten<'n>(&mut self, name: &'n [u8]) -> Cow<'n, [u8]> {
         if !name.starts_with(b"/") {
             return Cow::Borrowed(name);
         }
-        let cut = match self.short.get(name) {
-            Some(cut) => *cut,
-            None => {
-                let cut = self.cut(name);
-                self.short.insert(name.to_vec(), cut);
-                cut
+        let known = CUTS.lock().ok().and_then(|cuts| cuts.as_ref()?.get(name).copied());
+        let cut = known.unwrap_or_else(|| {
+            // The lock is not held here: looking at `sys.path` runs Python code.
+            let cut = self.cut(name);
+            if let Ok(mut cuts) = CUTS.lock() {
+                let cuts = cuts.get_or_insert_default();
+                if cuts.len() >= MAX_CUTS {
+                    cuts.clear();
+                }
+                cuts.insert(name.into(), cut);
             }
-        };
+            cut
+        });
         Cow::Borrowed(&name[cut..])
     }
 }
@@ -183,8 +175,7 @@ impl<'py> Saver<'py> {
         }
         let py = self.py;
         let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
-        self.functions.files.prepare(py);
-        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut self.functions.files)?;
+        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut ShortNames(py))?;
         let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let strings = |names: &[&[u8]]| -> PyResult<Vec<Bound<'py, PyString>>> {
             names.iter().map(|name| PyString::from_bytes(py, name)).collect()
@@ -223,8 +214,10 @@ impl<'py> Saver<'py> {
         let number = self.memo.put_anonymous();
         self.writer.put(number);
         self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
-        for key in ["__name__", "__package__"] {
-            if let Some(value) = globals.get_item(key)?
+        for (key, name) in
+            [("__name__", intern!(self.py, "__name__")), ("__package__", intern!(self.py, "__package__"))]
+        {
+            if let Some(value) = globals.get_item(name)?
                 && let Ok(text) = value.cast::<PyString>()
             {
                 self.text(key.as_bytes());
@@ -439,8 +432,10 @@ impl<'py> Saver<'py> {
         if text_differs(&doc, facts.doc.as_deref()) {
             slots.push(("__doc__", doc));
         }
-        for key in ["__defaults__", "__kwdefaults__"] {
-            let value = function.getattr(key)?;
+        for (key, attribute) in
+            [("__defaults__", intern!(py, "__defaults__")), ("__kwdefaults__", intern!(py, "__kwdefaults__"))]
+        {
+            let value = function.getattr(attribute)?;
             if !value.is_none() {
                 slots.push((key, value));
             }
@@ -449,7 +444,8 @@ impl<'py> Saver<'py> {
         if annotations.is_truthy()? {
             slots.push(("__annotations__", annotations));
         }
-        if let Some(parameters) = function.getattr_opt(intern!(py, "__type_params__"))?
+        if self.known.opmap.minor >= 12
+            && let Some(parameters) = function.getattr_opt(intern!(py, "__type_params__"))?
             && parameters.is_truthy()?
         {
             slots.push(("__type_params__", parameters));

@@ -37,12 +37,23 @@ pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>
 /// The memo of one pickle (or of one `Pickler` across its dumps).
 ///
 /// It keeps a reference to every object it knows, so that no address is reused while it lives.
-#[derive(Default)]
 pub(crate) struct Memo {
     by_address: FastMap<usize, u32>,
     by_text: FastMap<Box<[u8]>, u32>,
     kept: Vec<Py<PyAny>>,
     len: u32,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        // Room for a small function, so that the tables are not rebuilt while it is written.
+        Self {
+            by_address: FastMap::with_capacity_and_hasher(14, Default::default()),
+            by_text: FastMap::with_capacity_and_hasher(28, Default::default()),
+            kept: Vec::with_capacity(16),
+            len: 0,
+        }
+    }
 }
 
 impl Memo {

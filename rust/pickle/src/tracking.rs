@@ -16,35 +16,48 @@ use crate::save::Saver;
 /// The receiver's half, as source; see there.
 const SOURCE: &str = include_str!("receiver.py");
 
-/// The receiver's half in this process, and its code for the others.
+/// The name under which the registry is in `sys.modules`.
+const NAME: &str = "_rudf_classes_1";
+
+/// Finds the registry, or makes it: called with the compressed source, `sys.modules`, `zlib.decompress` and the name.
+const FINDER: &str = "lambda d, m, z, n: m.get(n) or exec(z(d), {}) or m[n]";
+
+/// The receiver's half in this process, and what the others need to make their own.
 struct Registry {
     module: Py<PyAny>,
-    code: Vec<u8>,
+    finder: Vec<u8>,
+    source: Vec<u8>,
 }
 
 static REGISTRY: PyOnceLock<Registry> = PyOnceLock::new();
 
-/// Gives the helper's code one name, whatever it was compiled from.
+/// Gives the finder's code a name, whatever it was compiled from.
 struct OneName;
 
 impl FileNames for OneName {
     fn shorten<'n>(&mut self, _: &'n [u8]) -> std::borrow::Cow<'n, [u8]> {
-        std::borrow::Cow::Borrowed(b"<rudf>")
+        std::borrow::Cow::Borrowed(b"rudf")
     }
 }
 
 fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
     REGISTRY.get_or_try_init(py, || {
-        let space = PyDict::new(py);
-        let builtins = py.import("builtins")?;
-        let compiled = builtins.getattr("compile")?.call1((SOURCE, "<rudf>", "exec", 0, true))?;
-        builtins.getattr("exec")?.call1((compiled, &space))?;
-        let function = space.as_any().get_item("registry")?;
         let known = known(py)?;
-        let code = function.getattr("__code__")?;
+        let ast = py.import("ast")?;
+        let zlib = py.import("zlib")?;
+        // Neither comments nor deep indentation travel.
+        let bare = ast.getattr("unparse")?.call1((ast.getattr("parse")?.call1((SOURCE,))?,))?;
+        let bare = bare.extract::<String>()?.replace("    ", " ");
+        let source = zlib.getattr("compress")?.call1((PyBytes::new(py, bare.as_bytes()), 9))?.cast_into::<PyBytes>()?;
+        let finder = py.import("builtins")?.getattr("eval")?.call1((FINDER,))?;
+        let empty = PyDict::new(py);
+        empty.set_item("co_linetable", PyBytes::new(py, b""))?;
+        let code = finder.getattr("__code__")?.call_method("replace", (), Some(&empty))?;
         let marshalled = known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
         let code = code::rewrite(marshalled.as_bytes(), &known.opmap, &mut OneName)?.bytes;
-        Ok(Registry { module: function.call0()?.unbind(), code })
+        let modules = py.import("sys")?.getattr("modules")?;
+        let module = finder.call1((&source, modules, zlib.getattr("decompress")?, NAME))?;
+        Ok(Registry { module: module.unbind(), finder: code, source: source.as_bytes().to_vec() })
     })
 }
 
@@ -79,9 +92,14 @@ impl<'py> Saver<'py> {
         } else {
             self.standard("types", "FunctionType")?;
             self.standard("marshal", "loads")?;
-            self.writer.raw_bytes_object(&registry(self.py)?.code);
-            self.writer.bytes(&[op::TUPLE1, op::REDUCE, op::EMPTY_DICT, op::TUPLE2, op::REDUCE, op::EMPTY_TUPLE]);
-            self.writer.byte(op::REDUCE);
+            let registry = registry(self.py)?;
+            self.writer.raw_bytes_object(&registry.finder);
+            self.writer.bytes(&[op::TUPLE1, op::REDUCE, op::EMPTY_DICT, op::TUPLE2, op::REDUCE, op::MARK]);
+            self.writer.raw_bytes_object(&registry.source);
+            self.standard("sys", "modules")?;
+            self.standard("zlib", "decompress")?;
+            self.text(NAME.as_bytes());
+            self.writer.bytes(&[op::TUPLE, op::REDUCE]);
             let number = self.memo.put_text(module_key);
             self.writer.put(number);
         }

@@ -1,6 +1,6 @@
 //! Errors that lead to the object: `cannot pickle '_thread.lock' object: at score → closure 'cfg' → ['db'] → .lock`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyRecursionError, PyTypeError};
 use pyo3::intern;
@@ -82,7 +82,7 @@ impl<'py> Saver<'py> {
     }
 
     /// Where the innermost function or class on the way was defined.
-    fn origin(&self) -> Option<Rc<Origin>> {
+    fn origin(&self) -> Option<Arc<Origin>> {
         self.stack.iter().rev().find_map(|frame| match frame {
             Frame::Script(script) => script.origin.clone(),
             _ => None,
@@ -142,7 +142,7 @@ fn segment(frame: &Frame<'_>) -> Option<String> {
             Label::Attribute(name) => Some(format!(".{name}")),
         },
         Frame::Globals(globals) => {
-            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?;
+            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?.bind(globals.dict.py());
             Some(format!("global '{name}'"))
         }
         Frame::Tuple(..) => None,

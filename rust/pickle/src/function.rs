@@ -5,14 +5,12 @@
 //! only after that its globals, cells and attributes are filled in, so that any of them may lead back to it.
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple, PyWeakrefReference};
 
 use crate::code::{self, FileNames};
 use crate::frame::{Frame, GlobalsFrame, Label, Origin, Role, Step};
@@ -20,19 +18,48 @@ use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
-/// What is known of a code object within one dump.
-pub(crate) struct CodeFacts<'py> {
-    pub(crate) globals: Vec<Bound<'py, PyString>>,
-    pub(crate) names: Vec<Bound<'py, PyString>>,
-    pub(crate) free: Vec<Bound<'py, PyString>>,
+/// What is known of a code object: it never changes, so it is kept for as long as the code lives.
+pub(crate) struct CodeFacts {
+    /// Names looked up in globals.
+    pub(crate) globals: Vec<Py<PyString>>,
+    /// All of `co_names`, nested code included, each followed by a zero byte.
+    names: String,
+    free: Vec<Py<PyString>>,
     name: String,
     qualname: String,
     doc: Option<String>,
-    pub(crate) origin: Rc<Origin>,
+    pub(crate) origin: Arc<Origin>,
     /// For `marshal.loads`.
     pub(crate) bytes: Vec<u8>,
-    /// The memo's number of the code object, once it is written.
-    number: Cell<Option<u32>>,
+}
+
+/// Facts by the address of the code, with a weak reference that tells whether the code is still the one.
+type KnownCodes = FastMap<usize, (Py<PyWeakrefReference>, Arc<CodeFacts>)>;
+
+static KNOWN_CODES: Mutex<Option<KnownCodes>> = Mutex::new(None);
+/// At this many all are forgotten.
+const MAX_CODES: usize = 4096;
+
+fn cached_facts(code: &Bound<'_, PyAny>) -> Option<Arc<CodeFacts>> {
+    let known = KNOWN_CODES.lock().ok()?;
+    let (reference, facts) = known.as_ref()?.get(&(code.as_ptr() as usize))?;
+    let alive = reference.bind(code.py()).upgrade()?;
+    alive.is(code).then(|| facts.clone())
+}
+
+fn cache_facts(code: &Bound<'_, PyAny>, facts: &Arc<CodeFacts>) -> PyResult<()> {
+    let reference = PyWeakrefReference::new(code)?.unbind();
+    let mut dropped = KnownCodes::default();
+    if let Ok(mut known) = KNOWN_CODES.lock() {
+        let known = known.get_or_insert_default();
+        if known.len() >= MAX_CODES {
+            dropped = std::mem::take(known);
+        }
+        known.insert(code.as_ptr() as usize, (reference, facts.clone()));
+    }
+    // Not under the lock: letting go of Python objects can run Python code.
+    drop(dropped);
+    Ok(())
 }
 
 /// One globals dictionary of the sender and what of it has been written.
@@ -43,8 +70,7 @@ struct SharedGlobals {
 
 /// What the functions of one dump share.
 #[derive(Default)]
-pub(crate) struct FunctionState<'py> {
-    codes: FastMap<usize, Rc<CodeFacts<'py>>>,
+pub(crate) struct FunctionState {
     globals: FastMap<usize, SharedGlobals>,
 }
 
@@ -67,9 +93,8 @@ impl ShortNames<'_> {
             })
             .unwrap_or_default();
         let roots = entries.iter().map(|entry| entry.trim_end_matches('/').as_bytes());
-        let under = roots.filter(|root| {
-            !root.is_empty() && name.strip_prefix(*root).is_some_and(|rest| rest.starts_with(b"/"))
-        });
+        let under = roots
+            .filter(|root| !root.is_empty() && name.strip_prefix(*root).is_some_and(|rest| rest.starts_with(b"/")));
         match under.map(<[u8]>::len).max() {
             Some(root) => root + 1,
             None => name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1),
@@ -147,52 +172,47 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes a code object, or gets the one written before.
-    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
+    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
         let facts = self.code_facts(code)?;
-        if let Some(number) = facts.number.get() {
-            self.writer.get(number);
-            return Ok(facts);
-        }
         if let Some(number) = self.memo.get(code) {
             self.writer.get(number);
-            facts.number.set(Some(number));
             return Ok(facts);
         }
         self.standard("marshal", "loads")?;
         self.writer.raw_bytes_object(&facts.bytes);
         self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
-        let number = self.memo.put(code);
-        self.writer.put(number);
-        facts.number.set(Some(number));
+        self.memoize(code);
         Ok(facts)
     }
 
-    /// Reads a code object, once per dump.
-    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
-        let address = code.as_ptr() as usize;
-        if let Some(facts) = self.functions.codes.get(&address) {
-            return Ok(facts.clone());
+    /// Reads a code object, or remembers having read it.
+    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
+        if let Some(facts) = cached_facts(code) {
+            return Ok(facts);
         }
         let py = self.py;
         let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
         let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut ShortNames(py))?;
         let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let strings = |names: &[&[u8]]| -> PyResult<Vec<Bound<'py, PyString>>> {
-            names.iter().map(|name| PyString::from_bytes(py, name)).collect()
+        let strings = |names: &[&[u8]]| -> PyResult<Vec<Py<PyString>>> {
+            names.iter().map(|name| PyString::from_bytes(py, name).map(Bound::unbind)).collect()
         };
-        let facts = Rc::new(CodeFacts {
+        let mut names = String::new();
+        for name in &info.names {
+            names.push_str(&String::from_utf8_lossy(name));
+            names.push('\0');
+        }
+        let facts = Arc::new(CodeFacts {
             globals: strings(&info.globals)?,
-            names: strings(&info.names)?,
+            names,
             free: strings(&info.free)?,
             name: string(info.name),
             qualname: string(info.qualname),
             doc: info.doc.map(string),
-            origin: Rc::new(Origin { file: string(&info.file), line: info.line }),
+            origin: Arc::new(Origin { file: string(&info.file), line: info.line }),
             bytes: info.bytes,
-            number: Cell::new(None),
         });
-        self.memo.keep(code);
-        self.functions.codes.insert(address, facts.clone());
+        cache_facts(code, &facts)?;
         Ok(facts)
     }
 
@@ -258,7 +278,7 @@ impl<'py> Saver<'py> {
     }
 
     pub(crate) fn advance_globals(&mut self, frame: &mut GlobalsFrame<'py>) -> Rest<'py> {
-        while let Some(name) = frame.facts.globals.get(frame.next).cloned() {
+        while let Some(name) = frame.facts.globals.get(frame.next).map(|name| name.bind(self.py).clone()) {
             frame.next += 1;
             let Some(value) = frame.dict.get_item(&name)? else { continue };
             let text = name.to_str()?;
@@ -289,7 +309,7 @@ impl<'py> Saver<'py> {
     }
 
     /// Has the receiver import the submodules of a package that the code reaches as attributes (`package.part.name`).
-    fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts<'py>) -> PyResult<()> {
+    fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts) -> PyResult<()> {
         if !value.is_instance_of::<PyModule>() || !value.hasattr(intern!(self.py, "__path__"))? {
             return Ok(());
         }
@@ -299,8 +319,8 @@ impl<'py> Saver<'py> {
         }
         let mut packages = vec![name];
         while let Some(package) = packages.pop() {
-            for part in &facts.names {
-                let full = format!("{package}.{}", part.to_str()?);
+            for part in facts.names.split_terminator('\0') {
+                let full = format!("{package}.{part}");
                 let key = [b"\xff", full.as_bytes()].concat();
                 if self.modules.contains(&full)? && self.memo.get_text(&key).is_none() {
                     self.import(&full)?;
@@ -315,18 +335,16 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
-    fn closure(
-        &mut self,
-        cells: &Bound<'py, PyTuple>,
-        facts: &Rc<CodeFacts<'py>>,
-        steps: &mut Vec<Step<'py>>,
-    ) -> PyResult<()> {
+    fn closure(&mut self, cells: &Bound<'py, PyTuple>, facts: &CodeFacts, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
         if cells.len() > 3 {
             self.writer.byte(op::MARK);
         }
         for (index, cell) in cells.iter().enumerate() {
             if let Some(contents) = self.new_cell(&cell)? {
-                let name = facts.free.get(index).cloned().unwrap_or_else(|| PyString::new(self.py, "?"));
+                let name = match facts.free.get(index) {
+                    Some(name) => name.bind(self.py).clone(),
+                    None => PyString::new(self.py, "?"),
+                };
                 if let Ok(module) = contents.cast::<PyModule>() {
                     self.submodules(module.as_any(), facts)?;
                 }
@@ -400,7 +418,7 @@ impl<'py> Saver<'py> {
         &mut self,
         function: &Bound<'py, PyAny>,
         globals: &Bound<'py, PyDict>,
-        facts: &CodeFacts<'py>,
+        facts: &CodeFacts,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;

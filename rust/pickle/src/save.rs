@@ -30,7 +30,7 @@ pub(crate) struct Saver<'py> {
     pub(crate) options: Options<'py>,
     pub(crate) modules: Bound<'py, PyDict>,
     pub(crate) plans: FastMap<usize, TypePlan<'py>>,
-    pub(crate) functions: FunctionState<'py>,
+    pub(crate) functions: FunctionState,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
     ticks: u32,

@@ -61,19 +61,35 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
     })
 }
 
-/// FNV-1a with 128 bits: short, the same everywhere, and nobody gains from a collision.
-struct Digest(u128);
+/// Two lanes of multiplications, eight bytes at a time: fast, the same everywhere, and nobody gains from a collision.
+struct Digest(u64, u64);
 
 impl Digest {
     fn new() -> Self {
-        Self(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+        Self(0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f)
     }
 
     fn add(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        let mut word = |word: u64| {
+            self.0 = (self.0 ^ word).wrapping_mul(0x9fb2_1c65_1e98_df25).rotate_left(29);
+            self.1 = self.1.wrapping_add(word).rotate_left(31).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        };
+        let chunks = bytes.chunks_exact(8);
+        let mut last = [0; 8];
+        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        for chunk in chunks {
+            let mut eight = [0; 8];
+            eight.copy_from_slice(chunk);
+            word(u64::from_le_bytes(eight));
         }
-        self.0 = (self.0 ^ 0xff).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        word(u64::from_le_bytes(last));
+        word(bytes.len() as u64);
+    }
+
+    /// Sixteen characters.
+    fn text(&self) -> String {
+        let mixed = (self.0 ^ (self.0 >> 32) ^ self.1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{:016x}", mixed ^ (mixed >> 29))
     }
 }
 
@@ -118,7 +134,7 @@ impl<'py> Saver<'py> {
         if let Some(key) = keys.get_item(obj.as_ptr() as usize)? {
             return Ok(key.cast_into::<PyString>()?);
         }
-        let digest = format!("{:x}", self.digest(obj)? >> 48);
+        let digest = self.digest(obj)?;
         let counts = module.getattr(intern!(py, "counts"))?.cast_into::<PyDict>()?;
         let count: u64 = counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract())?;
         counts.set_item(&digest, count + 1)?;
@@ -127,7 +143,7 @@ impl<'py> Saver<'py> {
         Ok(key)
     }
 
-    fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<u128> {
+    fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<String> {
         let py = self.py;
         let mut digest = Digest::new();
         for name in ["__module__", "__qualname__", "__name__"] {
@@ -135,7 +151,7 @@ impl<'py> Saver<'py> {
                 self.digest_value(&mut digest, &value, 0)?;
             }
         }
-        let Ok(class) = obj.cast::<PyType>() else { return Ok(digest.0) };
+        let Ok(class) = obj.cast::<PyType>() else { return Ok(digest.text()) };
         for base in class.getattr(intern!(py, "__bases__"))?.try_iter()? {
             digest.add(base?.getattr(intern!(py, "__qualname__"))?.str()?.to_string_lossy().as_bytes());
         }
@@ -144,7 +160,7 @@ impl<'py> Saver<'py> {
             self.digest_value(&mut digest, &name, 0)?;
             self.digest_value(&mut digest, &value, 0)?;
         }
-        Ok(digest.0)
+        Ok(digest.text())
     }
 
     /// Adds a value: the code of functions, plain values as they are, the type's name of anything else.

@@ -45,7 +45,15 @@ impl<'py> Writer<'py> {
     pub(crate) fn new(protocol: u8) -> Self {
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(&[op::PROTO, protocol]);
-        Self { out, held: Vec::new(), held_len: 0, frame_start: None, frame_end: usize::MAX, framing: protocol >= 4, protocol }
+        Self {
+            out,
+            held: Vec::new(),
+            held_len: 0,
+            frame_start: None,
+            frame_end: usize::MAX,
+            framing: protocol >= 4,
+            protocol,
+        }
     }
 
     #[inline]

@@ -662,7 +662,7 @@ fn modules(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
 }
 
 /// Whether an object is written without any call and without a frame.
-fn is_leaf(obj: pyo3::Borrowed<'_, '_, PyAny>) -> bool {
+pub(crate) fn is_leaf(obj: pyo3::Borrowed<'_, '_, PyAny>) -> bool {
     obj.is_exact_instance_of::<PyInt>()
         || obj.is_exact_instance_of::<PyString>()
         || obj.is_exact_instance_of::<PyFloat>()

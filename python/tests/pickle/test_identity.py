@@ -10,7 +10,6 @@ import typing
 from pathlib import Path
 
 from fresh import CHILD, build, load_fresh
-
 from rudf import pickle as rudf_pickle
 
 POINT = """

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from fresh import load_fresh
-
 from rudf import pickle as rudf_pickle
 
 

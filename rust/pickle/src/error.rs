@@ -50,7 +50,9 @@ impl<'py> Saver<'py> {
             );
             return self.chain(&text, error);
         }
-        if is_own || refused {
+        // Spark's driver-side objects refuse with errors of their own, which do not say where they were captured.
+        let by_spark = error.get_type(py).module().is_ok_and(|module| module.to_string_lossy().starts_with("pyspark."));
+        if is_own || refused || by_spark {
             return self.chain(&self.describe(root, &message), error);
         }
         // Anything else is the user's own exception: it stays what it is, with a note where Python has notes.

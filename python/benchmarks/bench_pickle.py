@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-
 from rudf import pickle as rudf_pickle
 
 #: Source of each payload of code: leaves it in ``obj``.
@@ -48,7 +47,9 @@ CODE = {
         """,
     "recursive function": "def obj(n): return 1 if n < 2 else n * obj(n - 1)",
     "class, 20 methods": "class obj:\n"
-    + "\n".join(f"    def method_{i}(self, a, b={i}):\n        'doc {i}'\n        return self.x + a * b" for i in range(20)),
+    + "\n".join(
+        f"    def method_{i}(self, a, b={i}):\n        'doc {i}'\n        return self.x + a * b" for i in range(20)
+    ),
     "dataclass": """
         import dataclasses
         @dataclasses.dataclass
@@ -207,7 +208,9 @@ def main() -> None:
             gc.collect()
         if len(rows) > 1:
             means = [statistics.geometric_mean(_ratio(row, "dumps") for row in rows)]
-            means.append(statistics.geometric_mean(_ratio(row, "cold") for row in rows) if group == "code" else math.nan)
+            means.append(
+                statistics.geometric_mean(_ratio(row, "cold") for row in rows) if group == "code" else math.nan
+            )
             means.append(statistics.geometric_mean(_ratio(row, "loads") for row in rows))
             means.append(1 / statistics.geometric_mean(_ratio(row, "bytes") for row in rows))
             write(f"{'  geometric mean, ' + group:54}" + "".join(f"{mean:8.2f}" for mean in means) + "\n")

@@ -23,12 +23,15 @@ from rudf import _native
 
 Reduced = tuple[Any, ...]
 
-_mappings: tuple[dict[Any, Any], ...] = ({}, collections.OrderedDict())
-_views = {
-    type(getattr(mapping, name)()): name
-    for mapping in _mappings
-    for name in ("keys", "values", "items")
+_mappings: tuple[Any, ...] = ({}, collections.OrderedDict())
+_views: dict[type, str] = {
+    type(getattr(mapping, name)()): name for mapping in _mappings for name in ("keys", "values", "items")
 }
+
+
+def _maker(value: Any) -> Callable[..., Any]:
+    """The type of a value, as something to call."""
+    return type(value)
 
 
 def _view(name: str) -> Callable[[Any], Reduced]:
@@ -106,7 +109,6 @@ def _weak_mapping(value: Any) -> Reduced:
 
 
 def _type_var(value: Any) -> Reduced:
-    kind: Callable[..., Any] = type(value)
     keywords: dict[str, Any] = {}
     if value.__bound__ is not None:
         keywords["bound"] = value.__bound__
@@ -116,16 +118,15 @@ def _type_var(value: Any) -> Reduced:
     has_default = getattr(value, "has_default", None)
     if has_default is not None and has_default():
         keywords["default"] = value.__default__
-    return functools.partial(kind, value.__name__, *getattr(value, "__constraints__", ()), **keywords), ()
+    return functools.partial(_maker(value), value.__name__, *getattr(value, "__constraints__", ()), **keywords), ()
 
 
 def _type_var_tuple(value: Any) -> Reduced:
-    kind: Callable[..., Any] = type(value)
     keywords = {}
     has_default = getattr(value, "has_default", None)
     if has_default is not None and has_default():
         keywords["default"] = value.__default__
-    return functools.partial(kind, value.__name__, **keywords), ()
+    return functools.partial(_maker(value), value.__name__, **keywords), ()
 
 
 def _new_type(value: Any) -> Reduced:
@@ -133,8 +134,7 @@ def _new_type(value: Any) -> Reduced:
 
 
 def _type_alias(value: Any) -> Reduced:
-    kind: Callable[..., Any] = type(value)
-    maker = functools.partial(kind, type_params=value.__type_params__)
+    maker = functools.partial(_maker(value), type_params=value.__type_params__)
     return maker, (value.__name__, value.__value__), None
 
 
@@ -159,8 +159,8 @@ ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     # Compared by identity: the receiver has its own.
     type(dataclasses.MISSING): lambda _: "MISSING",
     type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
-    type(dataclasses._HAS_DEFAULT_FACTORY): lambda _: "_HAS_DEFAULT_FACTORY",  # type: ignore[attr-defined]
-    type(dataclasses._FIELD): lambda kind: kind.name,  # type: ignore[attr-defined]
+    type(vars(dataclasses)["_HAS_DEFAULT_FACTORY"]): lambda _: "_HAS_DEFAULT_FACTORY",
+    type(vars(dataclasses)["_FIELD"]): lambda kind: kind.name,
     weakref.WeakKeyDictionary: _weak_mapping,
     weakref.WeakValueDictionary: _weak_mapping,
 }

@@ -42,6 +42,8 @@ DEFAULT_PROTOCOL: int = 5
 #: Names of the modules registered to go by value in every pickle of this process.
 _by_value_modules: set[str] = set()
 
+_pickle_dumps = _native.pickle_dumps
+
 BufferCallback = Callable[[_pickle.PickleBuffer], Any]
 
 
@@ -85,8 +87,8 @@ def _names(by_value: Iterable[ModuleType | str]) -> list[str]:
     return [*_by_value_modules, *(module if isinstance(module, str) else module.__name__ for module in by_value)]
 
 
-def _check_callback(protocol: int | None, buffer_callback: BufferCallback | None) -> None:
-    if buffer_callback is not None and protocol is not None and 0 <= protocol < 5:
+def _check_callback(protocol: int | None) -> None:
+    if protocol is not None and 0 <= protocol < 5:
         raise ValueError("buffer_callback needs protocol >= 5")
 
 
@@ -122,8 +124,11 @@ def dumps(
     pickle.PicklingError
         If something cannot be pickled; the message holds the path that leads to it.
     """
-    _check_callback(protocol, buffer_callback)
-    return _native.pickle_dumps(obj, protocol, buffer_callback, _names(by_value))
+    if buffer_callback is not None:
+        _check_callback(protocol)
+    if by_value or _by_value_modules:
+        return _pickle_dumps(obj, protocol, buffer_callback, _names(by_value))
+    return _pickle_dumps(obj, protocol, buffer_callback)
 
 
 def dump(
@@ -170,7 +175,8 @@ class Pickler:
         *,
         by_value: Iterable[ModuleType | str] = (),
     ) -> None:
-        _check_callback(protocol, buffer_callback)
+        if buffer_callback is not None:
+            _check_callback(protocol)
         if not callable(getattr(file, "write", None)):
             raise TypeError("file must have a 'write' attribute")
         if protocol is None or protocol < 0:

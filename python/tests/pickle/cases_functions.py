@@ -27,9 +27,7 @@ CASES = {
         """,
         "assert (obj.__name__, obj.__doc__, obj.__module__) == ('renamed', None, 'elsewhere')",
     ),
-    "doc_added_later": Case(
-        "obj = lambda: 0\nobj.__doc__ = 'later'", "assert obj.__doc__ == 'later'"
-    ),
+    "doc_added_later": Case("obj = lambda: 0\nobj.__doc__ = 'later'", "assert obj.__doc__ == 'later'"),
     "closure": Case(
         """
         def outer():
@@ -99,9 +97,7 @@ CASES = {
         else: raise AssertionError
         """,
     ),
-    "cell_with_none": Case(
-        "def outer(v):\n    return lambda: v\nobj = outer(None)", "assert obj() is None"
-    ),
+    "cell_with_none": Case("def outer(v):\n    return lambda: v\nobj = outer(None)", "assert obj() is None"),
     "global_values": Case(
         """
         LIMIT, NAMES = 10, ["a"]
@@ -118,9 +114,7 @@ CASES = {
         """,
         "assert obj(4) == 9",
     ),
-    "recursive_global": Case(
-        "def obj(n): return 1 if n < 2 else n * obj(n - 1)", "assert obj(6) == 720"
-    ),
+    "recursive_global": Case("def obj(n): return 1 if n < 2 else n * obj(n - 1)", "assert obj(6) == 720"),
     "global_in_nested_code": Case(
         """
         FACTOR = 3
@@ -163,9 +157,7 @@ CASES = {
         """,
         "assert obj() == sum(range(700))",
     ),
-    "module_global": Case(
-        "import math\ndef obj(x): return math.floor(x)", "assert obj(1.5) == 1"
-    ),
+    "module_global": Case("import math\ndef obj(x): return math.floor(x)", "assert obj(1.5) == 1"),
     "submodule_global": Case(
         """
         import xml.etree.ElementTree
@@ -191,18 +183,10 @@ CASES = {
         """,
         "assert obj() is False",
     ),
-    "module_alias": Case(
-        "import os.path as p\ndef obj(x): return p.basename(x)", "assert obj('a/b') == 'b'"
-    ),
-    "import_in_body": Case(
-        "def obj():\n    import json\n    return json.dumps([1])", "assert obj() == '[1]'"
-    ),
-    "builtins_are_there": Case(
-        "def obj(xs): return sum(len(x) for x in xs)", "assert obj(['ab', 'c']) == 3"
-    ),
-    "generator_function": Case(
-        "def obj(n):\n    for i in range(n): yield i * i", "assert list(obj(3)) == [0, 1, 4]"
-    ),
+    "module_alias": Case("import os.path as p\ndef obj(x): return p.basename(x)", "assert obj('a/b') == 'b'"),
+    "import_in_body": Case("def obj():\n    import json\n    return json.dumps([1])", "assert obj() == '[1]'"),
+    "builtins_are_there": Case("def obj(xs): return sum(len(x) for x in xs)", "assert obj(['ab', 'c']) == 3"),
+    "generator_function": Case("def obj(n):\n    for i in range(n): yield i * i", "assert list(obj(3)) == [0, 1, 4]"),
     "coroutine_function": Case(
         "async def obj(x): return x + 1",
         """
@@ -235,15 +219,9 @@ CASES = {
         """,
         "assert obj(1) == 2 and obj.__doc__ == 'inner doc' and obj.__wrapped__(1) == 1",
     ),
-    "default_is_the_function": Case(
-        "def obj(f=None): return f\nobj.__defaults__ = ([obj],)", "assert obj()[0] is obj"
-    ),
-    "attribute_is_the_function": Case(
-        "def obj(): return 1\nobj.me = obj", "assert obj.me is obj"
-    ),
-    "same_function_twice": Case(
-        "f = lambda: 1\nobj = [f, f]", "assert obj[0] is obj[1]"
-    ),
+    "default_is_the_function": Case("def obj(f=None): return f\nobj.__defaults__ = ([obj],)", "assert obj()[0] is obj"),
+    "attribute_is_the_function": Case("def obj(): return 1\nobj.me = obj", "assert obj.me is obj"),
+    "same_function_twice": Case("f = lambda: 1\nobj = [f, f]", "assert obj[0] is obj[1]"),
     "thousand_lambdas": Case(
         "obj = [lambda x, i=i: x + i for i in range(1000)]", "assert [f(1) for f in obj] == list(range(1, 1001))"
     ),

@@ -41,9 +41,7 @@ CASES = {
     "recursive_list": Case("obj = []\nobj.append(obj)", "assert obj[0] is obj and len(obj) == 1"),
     "recursive_dict": Case("obj = {}\nobj[1] = obj", "assert obj[1] is obj"),
     "recursive_tuple": Case("inner = []\nobj = (inner,)\ninner.append(obj)", "assert obj[0][0] is obj"),
-    "recursive_long_tuple": Case(
-        "inner = []\nobj = (1, 2, 3, 4, inner)\ninner.append(obj)", "assert obj[4][0] is obj"
-    ),
+    "recursive_long_tuple": Case("inner = []\nobj = (1, 2, 3, 4, inner)\ninner.append(obj)", "assert obj[4][0] is obj"),
     "recursive_frozenset": Case(
         """
         class_ = __import__("types").SimpleNamespace
@@ -100,9 +98,7 @@ CASES = {
         """,
         "assert [o.number for o in obj] == [0, 1, 2] and all(o.me is o for o in obj)",
     ),
-    "bound_method": Case(
-        "import decimal\nobj = decimal.Decimal(5).sqrt", "assert str(obj())[:5] == '2.236'"
-    ),
+    "bound_method": Case("import decimal\nobj = decimal.Decimal(5).sqrt", "assert str(obj())[:5] == '2.236'"),
     "bound_method_of_python_object": Case(
         "import string\nobj = string.Template('$a').substitute", "assert obj(a=1) == '1'"
     ),
@@ -140,7 +136,6 @@ CASES = {
     ),
     "generic_alias": Case(
         "import typing\nobj = [list[int], typing.List[str], typing.Optional[int], typing.Callable[[int], str]]",
-        "import typing\nassert obj == [list[int], typing.List[str], typing.Optional[int],"
-        " typing.Callable[[int], str]]",
+        "import typing\nassert obj == [list[int], typing.List[str], typing.Optional[int], typing.Callable[[int], str]]",
     ),
 }

@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from fresh import build
-
 from rudf import pickle as rudf_pickle
 
 
@@ -54,6 +53,18 @@ def test_path_names_defaults_attributes_and_elements() -> None:
     assert "obj → .extra" in refusal(f"def obj(): pass\nobj.extra = {lock}")
     assert "set object → element" in refusal(f"obj = {{{lock}}}")
     assert "partial object" in refusal(f"import functools\nobj = functools.partial(print, {lock})")
+
+
+def test_spark_context_is_refused_with_path_and_hint() -> None:
+    pytest.importorskip("pyspark")
+    message = refusal(
+        """
+        from pyspark import SparkContext
+        context = SparkContext.__new__(SparkContext)
+        def obj(x): return context
+        """
+    )
+    assert "at obj → global 'context'; defined in job.py, line 4. Hint: a Spark session or context" in message
 
 
 def test_exception_of_user_code_is_raised_as_it_is() -> None:

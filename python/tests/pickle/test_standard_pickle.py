@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from rudf import pickle as rudf_pickle
 
 ATOMS = st.one_of(

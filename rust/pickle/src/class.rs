@@ -50,6 +50,9 @@ impl<'py> Saver<'py> {
             self.standard("types", &name)?;
             return Ok(None);
         }
+        if let Some(reference) = self.alias(obj)? {
+            return self.save_reference(obj, &reference);
+        }
         let flags: u64 = class.getattr(intern!(self.py, "__flags__"))?.extract()?;
         if flags & HEAP_TYPE == 0 {
             let name = class.fully_qualified_name()?;

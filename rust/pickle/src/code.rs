@@ -11,8 +11,6 @@ use std::borrow::Cow;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::memo::FastMap;
-
 const FLAG_REF: u8 = 0x80;
 /// From this length on a back reference (5 bytes) is no longer than the string again.
 const MIN_SHARED: usize = 4;
@@ -21,6 +19,9 @@ const KIND_FREE: u8 = 0x80;
 /// `CO_HAS_DOCSTRING` (3.14 and later; before, a string as first constant is the docstring).
 const HAS_DOCSTRING: i32 = 0x400_0000;
 const MAX_DEPTH: usize = 500;
+/// Buckets of the strings of one code object.
+const CHAINS: usize = 64;
+const NO_STRING: u32 = u32::MAX;
 
 /// The numbers of the instructions that name globals, which change with every minor version.
 #[derive(Clone, Default)]
@@ -62,7 +63,8 @@ pub(crate) fn rewrite<'s>(source: &'s [u8], opmap: &Opmap, files: &mut dyn FileN
         source,
         at: 0,
         out: Vec::with_capacity(source.len()),
-        shared: FastMap::default(),
+        shared: Vec::new(),
+        chains: [NO_STRING; CHAINS],
         sharing: true,
         globals: Vec::new(),
         names: Vec::new(),
@@ -102,7 +104,9 @@ struct Rewriter<'s, 'f> {
     at: usize,
     out: Vec<u8>,
     /// Strings written with `FLAG_REF`, with their number.
-    shared: FastMap<Cow<'s, [u8]>, u32>,
+    shared: Vec<(Cow<'s, [u8]>, u32)>,
+    /// Last string of each hash value; each string points to the one before.
+    chains: [u32; CHAINS],
     sharing: bool,
     globals: Vec<&'s [u8]>,
     names: Vec<&'s [u8]>,
@@ -185,11 +189,16 @@ impl<'s> Rewriter<'s, '_> {
     /// Writes a string in the shortest of marshal's forms, or a reference to where it was written before.
     fn write_text(&mut self, text: Cow<'s, [u8]>) {
         let mut flag = 0;
+        let chain = text.len().wrapping_mul(7).wrapping_add(text.last().map_or(0, |byte| usize::from(*byte))) % CHAINS;
         if self.sharing && text.len() >= MIN_SHARED {
-            if let Some(number) = self.shared.get(&text) {
-                self.out.push(b'r');
-                self.out.extend_from_slice(&number.to_le_bytes());
-                return;
+            let mut at = self.chains[chain];
+            while let Some((known, before)) = self.shared.get(at as usize) {
+                if *known == text {
+                    self.out.push(b'r');
+                    self.out.extend_from_slice(&at.to_le_bytes());
+                    return;
+                }
+                at = *before;
             }
             flag = FLAG_REF;
         }
@@ -203,8 +212,9 @@ impl<'s> Rewriter<'s, '_> {
         }
         self.out.extend_from_slice(&text);
         if flag != 0 {
-            let number = u32::try_from(self.shared.len()).unwrap_or(u32::MAX);
-            self.shared.insert(text, number);
+            let number = u32::try_from(self.shared.len()).unwrap_or(NO_STRING);
+            self.shared.push((text, self.chains[chain]));
+            self.chains[chain] = number;
         }
     }
 

@@ -1,6 +1,6 @@
 //! Errors that lead to the object: `cannot pickle '_thread.lock' object: at score → closure 'cfg' → ['db'] → .lock`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use pyo3::exceptions::{PyRecursionError, PyTypeError};
 use pyo3::intern;
@@ -50,7 +50,9 @@ impl<'py> Saver<'py> {
             );
             return self.chain(&text, error);
         }
-        if is_own || refused {
+        // Spark's driver-side objects refuse with errors of their own, which do not say where they were captured.
+        let by_spark = error.get_type(py).module().is_ok_and(|module| module.to_string_lossy().starts_with("pyspark."));
+        if is_own || refused || by_spark {
             return self.chain(&self.describe(root, &message), error);
         }
         // Anything else is the user's own exception: it stays what it is, with a note where Python has notes.
@@ -82,7 +84,7 @@ impl<'py> Saver<'py> {
     }
 
     /// Where the innermost function or class on the way was defined.
-    fn origin(&self) -> Option<Rc<Origin>> {
+    fn origin(&self) -> Option<Arc<Origin>> {
         self.stack.iter().rev().find_map(|frame| match frame {
             Frame::Script(script) => script.origin.clone(),
             _ => None,
@@ -142,7 +144,7 @@ fn segment(frame: &Frame<'_>) -> Option<String> {
             Label::Attribute(name) => Some(format!(".{name}")),
         },
         Frame::Globals(globals) => {
-            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?;
+            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?.bind(globals.dict.py());
             Some(format!("global '{name}'"))
         }
         Frame::Tuple(..) => None,

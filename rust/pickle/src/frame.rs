@@ -3,7 +3,7 @@
 //! A frame remembers how far it has come. When a child needs work of its own, the child's frame is put on top; nothing
 //! here calls itself, so that depth costs memory and not C stack. The frames also say, when something fails, where.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -60,7 +60,7 @@ pub(crate) struct Origin {
 pub(crate) struct Script<'py> {
     pub(crate) steps: std::vec::IntoIter<Step<'py>>,
     pub(crate) label: Label<'py>,
-    pub(crate) origin: Option<Rc<Origin>>,
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 pub(crate) struct DictFrame<'py> {
@@ -79,7 +79,7 @@ pub(crate) struct DictFrame<'py> {
 pub(crate) struct GlobalsFrame<'py> {
     pub(crate) dict: Bound<'py, PyDict>,
     pub(crate) number: u32,
-    pub(crate) facts: Rc<crate::function::CodeFacts<'py>>,
+    pub(crate) facts: Arc<crate::function::CodeFacts>,
     pub(crate) next: usize,
     pub(crate) open: bool,
 }
@@ -115,7 +115,7 @@ impl<'py> Frame<'py> {
         Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: None }))
     }
 
-    pub(crate) fn script_from(steps: Vec<Step<'py>>, origin: Rc<Origin>) -> Self {
+    pub(crate) fn script_from(steps: Vec<Step<'py>>, origin: Arc<Origin>) -> Self {
         Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: Some(origin) }))
     }
 }

@@ -5,14 +5,12 @@
 //! only after that its globals, cells and attributes are filled in, so that any of them may lead back to it.
 
 use std::borrow::Cow;
-use std::cell::Cell;
-use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple, PyWeakrefReference};
 
 use crate::code::{self, FileNames};
 use crate::frame::{Frame, GlobalsFrame, Label, Origin, Role, Step};
@@ -20,19 +18,48 @@ use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
-/// What is known of a code object within one dump.
-pub(crate) struct CodeFacts<'py> {
-    pub(crate) globals: Vec<Bound<'py, PyString>>,
-    pub(crate) names: Vec<Bound<'py, PyString>>,
-    pub(crate) free: Vec<Bound<'py, PyString>>,
+/// What is known of a code object: it never changes, so it is kept for as long as the code lives.
+pub(crate) struct CodeFacts {
+    /// Names looked up in globals.
+    pub(crate) globals: Vec<Py<PyString>>,
+    /// All of `co_names`, nested code included, each followed by a zero byte.
+    names: String,
+    free: Vec<Py<PyString>>,
     name: String,
     qualname: String,
     doc: Option<String>,
-    pub(crate) origin: Rc<Origin>,
+    pub(crate) origin: Arc<Origin>,
     /// For `marshal.loads`.
     pub(crate) bytes: Vec<u8>,
-    /// The memo's number of the code object, once it is written.
-    number: Cell<Option<u32>>,
+}
+
+/// Facts by the address of the code, with a weak reference that tells whether the code is still the one.
+type KnownCodes = FastMap<usize, (Py<PyWeakrefReference>, Arc<CodeFacts>)>;
+
+static KNOWN_CODES: Mutex<Option<KnownCodes>> = Mutex::new(None);
+/// At this many all are forgotten.
+const MAX_CODES: usize = 4096;
+
+fn cached_facts(code: &Bound<'_, PyAny>) -> Option<Arc<CodeFacts>> {
+    let known = KNOWN_CODES.lock().ok()?;
+    let (reference, facts) = known.as_ref()?.get(&(code.as_ptr() as usize))?;
+    let alive = reference.bind(code.py()).upgrade()?;
+    alive.is(code).then(|| facts.clone())
+}
+
+fn cache_facts(code: &Bound<'_, PyAny>, facts: &Arc<CodeFacts>) -> PyResult<()> {
+    let reference = PyWeakrefReference::new(code)?.unbind();
+    let mut dropped = KnownCodes::default();
+    if let Ok(mut known) = KNOWN_CODES.lock() {
+        let known = known.get_or_insert_default();
+        if known.len() >= MAX_CODES {
+            dropped = std::mem::take(known);
+        }
+        known.insert(code.as_ptr() as usize, (reference, facts.clone()));
+    }
+    // Not under the lock: letting go of Python objects can run Python code.
+    drop(dropped);
+    Ok(())
 }
 
 /// One globals dictionary of the sender and what of it has been written.
@@ -43,66 +70,56 @@ struct SharedGlobals {
 
 /// What the functions of one dump share.
 #[derive(Default)]
-pub(crate) struct FunctionState<'py> {
-    codes: FastMap<usize, Rc<CodeFacts<'py>>>,
+pub(crate) struct FunctionState {
     globals: FastMap<usize, SharedGlobals>,
-    files: ShortNames,
 }
+
+/// How much of each file name to cut off: found once per name, so that it does not change when `sys.path` does.
+static CUTS: Mutex<Option<FastMap<Box<[u8]>, usize>>> = Mutex::new(None);
+/// No program has more files of code than this; one that makes them up has to look again.
+const MAX_CUTS: usize = 4096;
 
 /// File names without the directory that Python found them in.
-#[derive(Default)]
-struct ShortNames {
-    roots: Option<Vec<Vec<u8>>>,
-    short: HashMap<Vec<u8>, usize>,
-}
+pub(crate) struct ShortNames<'py>(pub(crate) Python<'py>);
 
-impl ShortNames {
-    fn prepare(&mut self, py: Python<'_>) {
-        if self.roots.is_some() {
-            return;
-        }
-        let entries: Vec<String> = py
+impl ShortNames<'_> {
+    fn cut(&self, name: &[u8]) -> usize {
+        let entries: Vec<String> = self
+            .0
             .import("sys")
-            .and_then(|sys| sys.getattr(intern!(py, "path")))
+            .and_then(|sys| sys.getattr(intern!(self.0, "path")))
             .and_then(|path| {
                 path.try_iter()?.map(|entry| Ok(entry?.extract().unwrap_or_default())).collect::<PyResult<_>>()
             })
             .unwrap_or_default();
-        let mut roots: Vec<_> = entries
-            .into_iter()
-            .filter(|entry| entry.starts_with('/') && entry.len() > 1)
-            .map(String::into_bytes)
-            .collect();
-        roots.sort_by_key(|root| std::cmp::Reverse(root.len()));
-        self.roots = Some(roots);
-    }
-
-    fn cut(&self, name: &[u8]) -> usize {
-        for root in self.roots.iter().flatten() {
-            if let Some(rest) = name.strip_prefix(root.as_slice()) {
-                let slash = usize::from(rest.starts_with(b"/"));
-                if slash == 1 || root.ends_with(b"/") {
-                    return root.len() + slash;
-                }
-            }
+        let roots = entries.iter().map(|entry| entry.trim_end_matches('/').as_bytes());
+        let under = roots
+            .filter(|root| !root.is_empty() && name.strip_prefix(*root).is_some_and(|rest| rest.starts_with(b"/")));
+        match under.map(<[u8]>::len).max() {
+            Some(root) => root + 1,
+            None => name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1),
         }
-        name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1)
     }
 }
 
-impl FileNames for ShortNames {
+impl FileNames for ShortNames<'_> {
     fn shorten<'n>(&mut self, name: &'n [u8]) -> Cow<'n, [u8]> {
         if !name.starts_with(b"/") {
             return Cow::Borrowed(name);
         }
-        let cut = match self.short.get(name) {
-            Some(cut) => *cut,
-            None => {
-                let cut = self.cut(name);
-                self.short.insert(name.to_vec(), cut);
-                cut
+        let known = CUTS.lock().ok().and_then(|cuts| cuts.as_ref()?.get(name).copied());
+        let cut = known.unwrap_or_else(|| {
+            // The lock is not held here: looking at `sys.path` runs Python code.
+            let cut = self.cut(name);
+            if let Ok(mut cuts) = CUTS.lock() {
+                let cuts = cuts.get_or_insert_default();
+                if cuts.len() >= MAX_CUTS {
+                    cuts.clear();
+                }
+                cuts.insert(name.into(), cut);
             }
-        };
+            cut
+        });
         Cow::Borrowed(&name[cut..])
     }
 }
@@ -155,53 +172,47 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes a code object, or gets the one written before.
-    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
+    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
         let facts = self.code_facts(code)?;
-        if let Some(number) = facts.number.get() {
-            self.writer.get(number);
-            return Ok(facts);
-        }
         if let Some(number) = self.memo.get(code) {
             self.writer.get(number);
-            facts.number.set(Some(number));
             return Ok(facts);
         }
         self.standard("marshal", "loads")?;
         self.writer.raw_bytes_object(&facts.bytes);
         self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
-        let number = self.memo.put(code);
-        self.writer.put(number);
-        facts.number.set(Some(number));
+        self.memoize(code);
         Ok(facts)
     }
 
-    /// Reads a code object, once per dump.
-    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Rc<CodeFacts<'py>>> {
-        let address = code.as_ptr() as usize;
-        if let Some(facts) = self.functions.codes.get(&address) {
-            return Ok(facts.clone());
+    /// Reads a code object, or remembers having read it.
+    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
+        if let Some(facts) = cached_facts(code) {
+            return Ok(facts);
         }
         let py = self.py;
         let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
-        self.functions.files.prepare(py);
-        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut self.functions.files)?;
+        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut ShortNames(py))?;
         let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let strings = |names: &[&[u8]]| -> PyResult<Vec<Bound<'py, PyString>>> {
-            names.iter().map(|name| PyString::from_bytes(py, name)).collect()
+        let strings = |names: &[&[u8]]| -> PyResult<Vec<Py<PyString>>> {
+            names.iter().map(|name| PyString::from_bytes(py, name).map(Bound::unbind)).collect()
         };
-        let facts = Rc::new(CodeFacts {
+        let mut names = String::new();
+        for name in &info.names {
+            names.push_str(&String::from_utf8_lossy(name));
+            names.push('\0');
+        }
+        let facts = Arc::new(CodeFacts {
             globals: strings(&info.globals)?,
-            names: strings(&info.names)?,
+            names,
             free: strings(&info.free)?,
             name: string(info.name),
             qualname: string(info.qualname),
             doc: info.doc.map(string),
-            origin: Rc::new(Origin { file: string(&info.file), line: info.line }),
+            origin: Arc::new(Origin { file: string(&info.file), line: info.line }),
             bytes: info.bytes,
-            number: Cell::new(None),
         });
-        self.memo.keep(code);
-        self.functions.codes.insert(address, facts.clone());
+        cache_facts(code, &facts)?;
         Ok(facts)
     }
 
@@ -229,8 +240,10 @@ impl<'py> Saver<'py> {
         self.standard("builtins", "__dict__")?;
         self.writer.byte(op::SETITEM);
         self.mark_global(globals, "__builtins__");
-        for key in ["__name__", "__package__"] {
-            if let Some(value) = globals.get_item(key)?
+        for (key, name) in
+            [("__name__", intern!(self.py, "__name__")), ("__package__", intern!(self.py, "__package__"))]
+        {
+            if let Some(value) = globals.get_item(name)?
                 && let Ok(text) = value.cast::<PyString>()
             {
                 self.text(key.as_bytes());
@@ -271,7 +284,7 @@ impl<'py> Saver<'py> {
     }
 
     pub(crate) fn advance_globals(&mut self, frame: &mut GlobalsFrame<'py>) -> Rest<'py> {
-        while let Some(name) = frame.facts.globals.get(frame.next).cloned() {
+        while let Some(name) = frame.facts.globals.get(frame.next).map(|name| name.bind(self.py).clone()) {
             frame.next += 1;
             let Some(value) = frame.dict.get_item(&name)? else { continue };
             let text = name.to_str()?;
@@ -302,7 +315,7 @@ impl<'py> Saver<'py> {
     }
 
     /// Has the receiver import the submodules of a package that the code reaches as attributes (`package.part.name`).
-    fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts<'py>) -> PyResult<()> {
+    fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts) -> PyResult<()> {
         if !value.is_instance_of::<PyModule>() || !value.hasattr(intern!(self.py, "__path__"))? {
             return Ok(());
         }
@@ -312,8 +325,8 @@ impl<'py> Saver<'py> {
         }
         let mut packages = vec![name];
         while let Some(package) = packages.pop() {
-            for part in &facts.names {
-                let full = format!("{package}.{}", part.to_str()?);
+            for part in facts.names.split_terminator('\0') {
+                let full = format!("{package}.{part}");
                 let key = [b"\xff", full.as_bytes()].concat();
                 if self.modules.contains(&full)? && self.memo.get_text(&key).is_none() {
                     self.import(&full)?;
@@ -328,18 +341,16 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
-    fn closure(
-        &mut self,
-        cells: &Bound<'py, PyTuple>,
-        facts: &Rc<CodeFacts<'py>>,
-        steps: &mut Vec<Step<'py>>,
-    ) -> PyResult<()> {
+    fn closure(&mut self, cells: &Bound<'py, PyTuple>, facts: &CodeFacts, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
         if cells.len() > 3 {
             self.writer.byte(op::MARK);
         }
         for (index, cell) in cells.iter().enumerate() {
             if let Some(contents) = self.new_cell(&cell)? {
-                let name = facts.free.get(index).cloned().unwrap_or_else(|| PyString::new(self.py, "?"));
+                let name = match facts.free.get(index) {
+                    Some(name) => name.bind(self.py).clone(),
+                    None => PyString::new(self.py, "?"),
+                };
                 if let Ok(module) = contents.cast::<PyModule>() {
                     self.submodules(module.as_any(), facts)?;
                 }
@@ -413,7 +424,7 @@ impl<'py> Saver<'py> {
         &mut self,
         function: &Bound<'py, PyAny>,
         globals: &Bound<'py, PyDict>,
-        facts: &CodeFacts<'py>,
+        facts: &CodeFacts,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
@@ -445,8 +456,10 @@ impl<'py> Saver<'py> {
         if text_differs(&doc, facts.doc.as_deref()) {
             slots.push(("__doc__", doc));
         }
-        for key in ["__defaults__", "__kwdefaults__"] {
-            let value = function.getattr(key)?;
+        for (key, attribute) in
+            [("__defaults__", intern!(py, "__defaults__")), ("__kwdefaults__", intern!(py, "__kwdefaults__"))]
+        {
+            let value = function.getattr(attribute)?;
             if !value.is_none() {
                 slots.push((key, value));
             }
@@ -455,7 +468,8 @@ impl<'py> Saver<'py> {
         if annotations.is_truthy()? {
             slots.push(("__annotations__", annotations));
         }
-        if let Some(parameters) = function.getattr_opt(intern!(py, "__type_params__"))?
+        if self.known.opmap.minor >= 12
+            && let Some(parameters) = function.getattr_opt(intern!(py, "__type_params__"))?
             && parameters.is_truthy()?
         {
             slots.push(("__type_params__", parameters));

@@ -239,6 +239,25 @@ impl<'py> Saver<'py> {
         Ok(self.find(module, name, obj))
     }
 
+    /// Another name for a class in its own module: `_json.Encoder` is `_json.make_encoder` there.
+    pub(crate) fn alias(&self, class: &Bound<'py, PyAny>) -> PyResult<Option<Reference<'py>>> {
+        let Some(module) = class.getattr(intern!(self.py, "__module__"))?.cast_into::<PyString>().ok() else {
+            return Ok(None);
+        };
+        let text = module.to_str()?;
+        if text == "__main__" || self.options.is_by_value(text) {
+            return Ok(None);
+        }
+        let Some(parent) = self.modules.get_item(&module)? else { return Ok(None) };
+        let Ok(names) = parent.getattr(intern!(self.py, "__dict__")).and_then(|names| Ok(names.cast_into::<PyDict>()?))
+        else {
+            return Ok(None);
+        };
+        let found = names.iter().find(|(_, value)| value.is(class)).map(|(name, _)| name);
+        let Some(name) = found.and_then(|name| name.cast_into::<PyString>().ok()) else { return Ok(None) };
+        Ok(Some(Reference { module, name, parent }))
+    }
+
     /// A type that its own module does not offer, but `types` does: `CodeType`, `CellType`, ...
     pub(crate) fn name_in_types(&self, class: &Bound<'py, PyAny>) -> PyResult<Option<String>> {
         let names =

@@ -15,15 +15,26 @@ impl Hasher for AddressHasher {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0u8; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
+        let mut add = |word: [u8; 8]| {
             self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        };
+        let chunks = bytes.chunks_exact(8);
+        let mut last = [0u8; 8];
+        last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        for chunk in chunks {
+            let mut word = [0u8; 8];
+            word.copy_from_slice(chunk);
+            add(word);
         }
+        add(last);
     }
 
     fn write_u8(&mut self, value: u8) {
         self.write_usize(usize::from(value));
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.write_usize(value as usize);
     }
 
     fn write_usize(&mut self, value: usize) {
@@ -32,17 +43,38 @@ impl Hasher for AddressHasher {
     }
 }
 
+fn hash(text: &[u8]) -> u64 {
+    let mut hasher = AddressHasher::default();
+    hasher.write(text);
+    hasher.write_usize(text.len());
+    hasher.finish()
+}
+
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
 
 /// The memo of one pickle (or of one `Pickler` across its dumps).
 ///
 /// It keeps a reference to every object it knows, so that no address is reused while it lives.
-#[derive(Default)]
 pub(crate) struct Memo {
     by_address: FastMap<usize, u32>,
-    by_text: FastMap<Box<[u8]>, u32>,
+    /// By hash: where in `texts` it stands, and its number.
+    by_text: FastMap<u64, (u32, u32, u32)>,
+    texts: Vec<u8>,
     kept: Vec<Py<PyAny>>,
     len: u32,
+}
+
+impl Default for Memo {
+    fn default() -> Self {
+        // Room for a small function, so that the tables are not rebuilt while it is written.
+        Self {
+            by_address: FastMap::with_capacity_and_hasher(14, Default::default()),
+            by_text: FastMap::with_capacity_and_hasher(28, Default::default()),
+            texts: Vec::with_capacity(512),
+            kept: Vec::with_capacity(16),
+            len: 0,
+        }
+    }
 }
 
 impl Memo {
@@ -62,12 +94,19 @@ impl Memo {
 
     /// The number under which a string of the code structure (a name, a module) was written.
     pub(crate) fn get_text(&self, text: &[u8]) -> Option<u32> {
-        self.by_text.get(text).copied()
+        let (start, len, number) = self.by_text.get(&hash(text))?;
+        let found = self.texts.get(*start as usize..)?.get(..*len as usize)?;
+        (found == text).then_some(*number)
     }
 
+    /// Gives a string the next number. Of two with the same hash the later one is found from then on.
     pub(crate) fn put_text(&mut self, text: &[u8]) -> u32 {
         let number = self.len;
-        self.by_text.insert(text.into(), number);
+        // Texts that do not fit 32 bits are written again rather than remembered.
+        if let (Ok(start), Ok(len)) = (u32::try_from(self.texts.len()), u32::try_from(text.len())) {
+            self.texts.extend_from_slice(text);
+            self.by_text.insert(hash(text), (start, len, number));
+        }
         self.len += 1;
         number
     }

@@ -2,15 +2,11 @@
 #
 # A class that travels by value has a key. The receiver keeps the class it made for a key for as long as it lives, so that
 # the same class in two pickles is the same class there; a later pickle brings it up to date. A class that this process
-# has defined itself is never changed by a load. The code of `registry` is in the bytes; it can rely on the standard library only.
+# has defined itself is never changed by a load.
 
 
 def registry():
     import sys
-
-    module = sys.modules.get("_rudf_classes_1")
-    if module is not None:
-        return module
     from _weakref import ref
     from types import ModuleType
 
@@ -65,4 +61,7 @@ def registry():
         created.discard(key)
 
     module.__dict__.update(remember=remember, define=define, member=member, fill=fill, keys=keys, counts={})
-    return sys.modules.setdefault("_rudf_classes_1", module)
+    sys.modules.setdefault("_rudf_classes_1", module)
+
+
+registry()

@@ -8,7 +8,7 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::frame::{Elements, ElementsFrame, Frame, Label, Role, Step};
 use crate::global::{repr, type_name};
 use crate::opcodes as op;
-use crate::save::{Rest, Saver};
+use crate::save::{Rest, Saver, is_leaf};
 
 /// How instances of one type are written, found out once per dump.
 #[derive(Clone)]
@@ -249,6 +249,9 @@ impl<'py> Saver<'py> {
         let Ok(arguments) = parts.get_item(1)?.cast_into::<PyTuple>() else {
             return Err(self.pickling_error("second item of the tuple returned by __reduce__ must be a tuple"));
         };
+        if self.simple_call(obj, &function, &arguments, parts)? {
+            return Ok(None);
+        }
         let mut steps = Vec::with_capacity(8);
         self.creation_steps(obj, &function, &arguments, &mut steps)?;
         steps.push(Step::Memoize(obj.clone()));
@@ -284,6 +287,30 @@ impl<'py> Saver<'py> {
         Ok(Some(Frame::script(steps)))
     }
 
+    /// Writes a call of a known class with plain arguments and nothing after it at once: dates, fractions, decimals.
+    fn simple_call(
+        &mut self,
+        obj: &Bound<'py, PyAny>,
+        function: &Bound<'py, PyAny>,
+        arguments: &Bound<'py, PyTuple>,
+        parts: &Bound<'py, PyTuple>,
+    ) -> PyResult<bool> {
+        let Some(number) = self.memo.get(function) else { return Ok(false) };
+        let simple = self.options.persistent_id.is_none()
+            && self.options.protocol >= 3
+            && function.is_instance_of::<PyType>()
+            && parts.iter_borrowed().skip(2).all(|part| part.is_none())
+            && arguments.iter_borrowed().all(is_leaf);
+        if !simple {
+            return Ok(false);
+        }
+        self.writer.get(number);
+        self.save(arguments.as_any(), Role::Arguments)?;
+        self.writer.byte(op::REDUCE);
+        self.memoize_result(obj);
+        Ok(true)
+    }
+
     /// The steps that leave the new object on the stack: `NEWOBJ` where `copyreg` asks for it, else a call.
     fn creation_steps(
         &self,
@@ -293,8 +320,12 @@ impl<'py> Saver<'py> {
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
-        let name = function.getattr_opt(intern!(py, "__name__")).ok().flatten();
-        let name = name.and_then(|name| name.extract::<String>().ok()).unwrap_or_default();
+        let name = if function.is_instance_of::<PyType>() {
+            String::new()
+        } else {
+            let name = function.getattr_opt(intern!(py, "__name__")).ok().flatten();
+            name.and_then(|name| name.extract::<String>().ok()).unwrap_or_default()
+        };
         if name == "__newobj_ex__" && arguments.len() == 3 {
             let class = arguments.get_item(0)?;
             self.check_class(&class, obj, "__newobj_ex__")?;

@@ -30,7 +30,7 @@ pub(crate) struct Saver<'py> {
     pub(crate) options: Options<'py>,
     pub(crate) modules: Bound<'py, PyDict>,
     pub(crate) plans: FastMap<usize, TypePlan<'py>>,
-    pub(crate) functions: FunctionState<'py>,
+    pub(crate) functions: FunctionState,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
     ticks: u32,
@@ -46,7 +46,7 @@ impl<'py> Saver<'py> {
             known: known(py)?,
             writer: Writer::new(options.protocol),
             memo,
-            modules: py.import("sys")?.getattr(intern!(py, "modules"))?.cast_into::<PyDict>()?,
+            modules: modules(py)?,
             options,
             plans: FastMap::default(),
             functions: FunctionState::default(),
@@ -348,6 +348,7 @@ impl<'py> Saver<'py> {
 
     fn advance_list(&mut self, list: &Bound<'py, PyList>, next: &mut usize, single: bool) -> Rest<'py> {
         // `next` counts what has been begun; a batch is closed when its last item is done.
+        let plain = self.options.persistent_id.is_none();
         loop {
             let done = *next;
             let ended = done >= list.len() || (single && done == 1);
@@ -362,6 +363,10 @@ impl<'py> Saver<'py> {
             }
             let batch_end = if single { 1 } else { (done / op::BATCH + 1) * op::BATCH };
             while *next < batch_end {
+                if plain && self.list_int(list, *next) {
+                    *next += 1;
+                    continue;
+                }
                 // The list may have shrunk meanwhile.
                 let Ok(item) = list.get_item(*next) else { break };
                 *next += 1;
@@ -371,6 +376,32 @@ impl<'py> Saver<'py> {
                 }
             }
         }
+    }
+
+    /// Writes an item that is a small integer; false if it is anything else. Lists of numbers are what this is for.
+    #[inline]
+    fn list_int(&mut self, list: &Bound<'py, PyList>, index: usize) -> bool {
+        // SAFETY: the item is borrowed from the list, which nothing can change before the value is read: the type is
+        // compared by address and reading an exact int runs no code. An index beyond the end gives null and an error,
+        // which is cleared.
+        unsafe {
+            let item = ffi::PyList_GetItem(list.as_ptr(), index.cast_signed());
+            if item.is_null() {
+                ffi::PyErr_Clear();
+                return false;
+            }
+            if ffi::Py_TYPE(item) != &raw mut ffi::PyLong_Type {
+                return false;
+            }
+            let mut overflow = 0;
+            let value = ffi::PyLong_AsLongLongAndOverflow(item, &raw mut overflow);
+            if overflow != 0 {
+                return false;
+            }
+            self.writer.boundary();
+            self.writer.int(value);
+        }
+        true
     }
 
     fn tuple(&mut self, tuple: &Bound<'py, PyTuple>, role: Role) -> Rest<'py> {
@@ -623,8 +654,15 @@ impl<'py> Saver<'py> {
     }
 }
 
+/// `sys.modules`.
+fn modules(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    // SAFETY: the interpreter lends its dictionary of modules; a reference of our own is taken at once.
+    let modules = unsafe { Bound::from_borrowed_ptr(py, ffi::PyImport_GetModuleDict()) };
+    Ok(modules.cast_into::<PyDict>()?)
+}
+
 /// Whether an object is written without any call and without a frame.
-fn is_leaf(obj: pyo3::Borrowed<'_, '_, PyAny>) -> bool {
+pub(crate) fn is_leaf(obj: pyo3::Borrowed<'_, '_, PyAny>) -> bool {
     obj.is_exact_instance_of::<PyInt>()
         || obj.is_exact_instance_of::<PyString>()
         || obj.is_exact_instance_of::<PyFloat>()

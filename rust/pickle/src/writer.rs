@@ -35,6 +35,8 @@ pub(crate) struct Writer<'py> {
     held: Vec<(usize, Held<'py>)>,
     held_len: usize,
     frame_start: Option<usize>,
+    /// Where the open frame is full; never, while none is open.
+    frame_end: usize,
     framing: bool,
     protocol: u8,
 }
@@ -43,28 +45,30 @@ impl<'py> Writer<'py> {
     pub(crate) fn new(protocol: u8) -> Self {
         let mut out = Vec::with_capacity(1024);
         out.extend_from_slice(&[op::PROTO, protocol]);
-        Self { out, held: Vec::new(), held_len: 0, frame_start: None, framing: protocol >= 4, protocol }
+        Self {
+            out,
+            held: Vec::new(),
+            held_len: 0,
+            frame_start: None,
+            frame_end: usize::MAX,
+            framing: protocol >= 4,
+            protocol,
+        }
     }
 
-    pub(crate) fn protocol(&self) -> u8 {
-        self.protocol
-    }
-
-    /// How many bytes have been written, held ones included.
-    pub(crate) fn len(&self) -> usize {
-        self.out.len() + self.held_len
-    }
-
+    #[inline]
     fn open_frame(&mut self) {
         if self.framing && self.frame_start.is_none() {
             self.frame_start = Some(self.out.len());
             self.out.extend_from_slice(&[0; FRAME_HEADER]);
+            self.frame_end = self.out.len() + FRAME_TARGET;
         }
     }
 
     /// Fills in the open frame's header, or takes the header out of a frame too short for one.
     fn close_frame(&mut self) {
         let Some(start) = self.frame_start.take() else { return };
+        self.frame_end = usize::MAX;
         let len = self.out.len() - start - FRAME_HEADER;
         if len >= FRAME_MIN {
             self.out[start] = op::FRAME;
@@ -75,10 +79,9 @@ impl<'py> Writer<'py> {
     }
 
     /// To be called where an opcode begins: closes a frame that is full.
+    #[inline]
     pub(crate) fn boundary(&mut self) {
-        if let Some(start) = self.frame_start
-            && self.out.len() - start - FRAME_HEADER >= FRAME_TARGET
-        {
+        if self.out.len() >= self.frame_end {
             self.close_frame();
         }
     }
@@ -96,11 +99,12 @@ impl<'py> Writer<'py> {
     }
 
     fn op_u32(&mut self, opcode: u8, value: u32) {
-        self.byte(opcode);
-        self.out.extend_from_slice(&value.to_le_bytes());
+        let [a, b, c, d] = value.to_le_bytes();
+        self.bytes(&[opcode, a, b, c, d]);
     }
 
     /// An integer that fits 64 bits.
+    #[inline]
     pub(crate) fn int(&mut self, value: i64) {
         if let Ok(byte) = u8::try_from(value) {
             self.bytes(&[op::BININT1, byte]);
@@ -108,8 +112,8 @@ impl<'py> Writer<'py> {
             let [low, high] = short.to_le_bytes();
             self.bytes(&[op::BININT2, low, high]);
         } else if let Ok(int) = i32::try_from(value) {
-            self.byte(op::BININT);
-            self.out.extend_from_slice(&int.to_le_bytes());
+            let [a, b, c, d] = int.to_le_bytes();
+            self.bytes(&[op::BININT, a, b, c, d]);
         } else {
             let bytes = value.to_le_bytes();
             let mut len = 8;

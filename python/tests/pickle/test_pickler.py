@@ -1,0 +1,190 @@
+"""The class that clients subclass, the registry of modules that go by value, and what must not go wrong in use."""
+
+from __future__ import annotations
+
+import copyreg
+import gc
+import io
+import json
+import json.decoder
+import pickle
+import resource
+import signal
+import threading
+from typing import Any
+
+import pytest
+from fresh import load_fresh
+from rudf import pickle as rudf_pickle
+
+
+class Plain:
+    """An importable class of no particular kind."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+def written(pickler_class: type[rudf_pickle.Pickler], obj: object, **options: Any) -> bytes:
+    """What a pickler writes for one object."""
+    file = io.BytesIO()
+    pickler_class(file, **options).dump(obj)
+    return file.getvalue()
+
+
+def test_persistent_ids_stay_out_of_the_pickle() -> None:
+    class Persistent(rudf_pickle.Pickler):
+        def persistent_id(self, obj: Any) -> Any:
+            return ("plain", obj.value) if isinstance(obj, Plain) else None
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: Any) -> Any:
+            return pid
+
+    payload = written(Persistent, [Plain(1), {"k": (Plain(2),)}])
+    assert Unpickler(io.BytesIO(payload)).load() == [("plain", 1), {"k": (("plain", 2),)}]
+
+
+def test_reducer_override_may_call_the_base() -> None:
+    class Override(rudf_pickle.CloudPickler):
+        def reducer_override(self, obj: Any) -> Any:
+            if isinstance(obj, Plain):
+                return (str, ("replaced",))
+            return super().reducer_override(obj)
+
+    result = pickle.loads(written(Override, [Plain(1), lambda: 5]))
+    assert result[0] == "replaced" and result[1]() == 5
+
+
+def test_dispatch_table_of_instance_class_and_base() -> None:
+    def reduce(obj: Plain) -> tuple[Any, ...]:
+        return (int, (obj.value,))
+
+    class Table(rudf_pickle.CloudPickler):
+        dispatch_table = {Plain: reduce}
+
+    assert pickle.loads(written(Table, Plain(3))) == 3
+    file = io.BytesIO()
+    pickler = rudf_pickle.CloudPickler(file)
+    pickler.dispatch_table = copyreg.dispatch_table.copy()
+    pickler.dispatch_table[Plain] = reduce
+    pickler.dump([Plain(4), lambda: 1])
+    assert pickle.loads(file.getvalue())[0] == 4
+    rudf_pickle.Pickler.dispatch_table[Plain] = reduce
+    try:
+        assert pickle.loads(written(rudf_pickle.Pickler, Plain(5))) == 5
+    finally:
+        del rudf_pickle.Pickler.dispatch_table[Plain]
+
+
+def test_copyreg_is_followed_live() -> None:
+    copyreg.pickle(Plain, lambda obj: (int, (obj.value,)))
+    try:
+        assert pickle.loads(rudf_pickle.dumps(Plain(6))) == 6
+    finally:
+        del copyreg.dispatch_table[Plain]
+    assert isinstance(pickle.loads(rudf_pickle.dumps(Plain(6))), Plain)
+
+
+def test_memo_spans_dumps_until_cleared() -> None:
+    file = io.BytesIO()
+    pickler = rudf_pickle.Pickler(file)
+    shared = ["shared"]
+    pickler.dump(shared)
+    first = file.tell()
+    pickler.dump(shared)
+    assert file.tell() - first < 10 and id(shared) in pickler.memo
+    unpickler = pickle.Unpickler(io.BytesIO(file.getvalue()))
+    assert unpickler.load() is unpickler.load()
+    pickler.clear_memo()
+    pickler.dump(shared)
+    assert not {id(shared)} - set(pickler.memo)
+
+
+def test_pickler_that_reenters_itself_is_refused() -> None:
+    file = io.BytesIO()
+    pickler = rudf_pickle.Pickler(file)
+
+    class Reenter:
+        def __reduce__(self) -> Any:
+            pickler.dump(1)
+            return (int, ())
+
+    with pytest.raises(RuntimeError):
+        pickler.dump(Reenter())
+
+
+def test_module_by_value_for_one_call_and_for_all() -> None:
+    by_reference = rudf_pickle.dumps(json.decoder.scanstring and json.dumps)
+    by_value = rudf_pickle.dumps(json.dumps, by_value=[json])
+    assert len(by_value) > len(by_reference) == len(rudf_pickle.dumps(json.dumps))
+    check = "import json\nassert obj is not json.dumps and obj([1]) == '[1]'"
+    assert load_fresh([("by value", by_value, check)]) == {"by value": None}
+    rudf_pickle.register_pickle_by_value(json)
+    try:
+        assert rudf_pickle.list_registry_pickle_by_value() == {"json"}
+        assert len(rudf_pickle.dumps(json.decoder.JSONDecoder)) > 1000
+    finally:
+        rudf_pickle.unregister_pickle_by_value(json)
+    assert rudf_pickle.dumps(json.dumps) == by_reference
+    with pytest.raises(ValueError, match="not registered"):
+        rudf_pickle.unregister_pickle_by_value(json)
+
+
+def test_a_million_nested_lists_and_a_long_linked_list_are_written() -> None:
+    nested: list[Any] = []
+    for _ in range(1_000_000):
+        nested = [nested]
+    payload = rudf_pickle.dumps(nested)
+    assert payload.count(b"]") >= 1_000_000
+    while nested:  # taken apart by hand: the interpreter's own way down is recursive
+        nested = nested[0]
+    node: Any = None
+    for value in range(100_000):
+        outer = Plain(value)
+        outer.next, node = node, outer  # type: ignore[attr-defined]
+    assert len(rudf_pickle.dumps(node)) > 100_000
+    while node is not None:
+        node = node.next
+
+
+def test_interrupt_arrives_during_a_long_dump() -> None:
+    data = [[[number]] for number in range(300_000)]
+    timer = threading.Timer(0.2, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(1000):
+            rudf_pickle.dumps(data)
+    timer.join()
+
+
+def test_nothing_leaks() -> None:
+    def make(number: int) -> Any:
+        space: dict[str, Any] = {"__name__": "__main__"}
+        exec(f"class C:\n    def f(self): return {number}\nobj = [C(), lambda x: x + {number}]", space)
+        return space["obj"]
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    kept = make(0)
+    for number in range(6000):
+        rudf_pickle.dumps(make(number))
+    gc.collect()
+    before, objects = peak(), len(gc.get_objects())
+    for number in range(6000):
+        rudf_pickle.dumps(make(number))
+        rudf_pickle.dumps(kept)
+    gc.collect()
+    assert len(gc.get_objects()) - objects < 500
+    assert peak() - before < 20_000
+
+
+def test_peak_memory_of_a_large_array_is_its_size() -> None:
+    numpy = pytest.importorskip("numpy")
+    array = numpy.ones(100_000_000 // 8)
+    function = lambda: array  # noqa: E731
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    payload = rudf_pickle.dumps(function)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert len(payload) > array.nbytes and grown * 1024 < 1.15 * array.nbytes

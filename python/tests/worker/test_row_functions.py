@@ -74,6 +74,8 @@ def outcome(run: Any) -> Any:
         return type(error).__name__, str(error)
     if pa.types.is_timestamp(array.type):
         return array.cast(pa.int64()).to_pylist()
+    if pa.types.is_date(array.type):
+        return array.cast(pa.int32()).to_pylist()
     return [repr(value) for value in array.to_pylist()]
 
 
@@ -116,7 +118,7 @@ def test_a_function_is_called_once_for_each_row_also_when_results_are_foreign() 
         import builtins
 
         builtins.__dict__.setdefault("_rudf_calls", []).append(i)
-        return "5" if i == 3 else 5
+        return 5.0 if i == 3 else 5
 
     evaluate(open_session(counted, LongType(), ["long"]), [pa.array(range(6))])
     import builtins

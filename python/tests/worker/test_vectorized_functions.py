@@ -41,7 +41,7 @@ def test_arrays_go_in_and_come_out() -> None:
         (StringType(), lambda n: pa.nulls(n), [None, None, None]),
         (LongType(), lambda n: 5, "TypeError"),
         (LongType(), lambda n: None, "TypeError"),
-        (LongType(), lambda n: list(range(n)), "TypeError"),
+        (LongType(), lambda n: list(range(n)), [0, 1, 2]),
     ],
 )
 def test_results_of_arrow_functions_are_cast_and_checked(declared: DataType, make: Any, expected: Any) -> None:
@@ -62,7 +62,7 @@ def test_results_of_arrow_functions_are_cast_and_checked(declared: DataType, mak
         (LongType(), lambda n: pd.Series([1.0, 2.0, None]), [1, 2, None]),
         (LongType(), lambda n: pd.Series([1.5] * n), "Failed to convert|ValueError"),
         (StringType(), lambda n: pd.Series(["a", None, "b"]), ["a", None, "b"]),
-        (StringType(), lambda n: pd.Series([1, 2, 3]), ["1", "2", "3"]),
+        (StringType(), lambda n: pd.Series([1, 2, 3]), "Cannot convert the output value of the column '_0'"),
         (StringType(), lambda n: pd.Series(["a", "b", "a"], dtype="category"), ["a", "b", "a"]),
         (LongType(), lambda n: pd.Series([1, 2, None], dtype="Int64"), [1, 2, None]),
         (LongType(), lambda n: pd.Series(["x"] * n), "Exception|convert"),

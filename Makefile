@@ -1,6 +1,7 @@
 # One command for each thing a person does here; `make help` lists them. tools/ has the steps.
 
-PYTHON ?= python3
+# A Python 3.11 or newer; without it, python3 from the PATH.
+PYTHON ?=
 ROWS ?=
 JSON ?=
 export PYTHON

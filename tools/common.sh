@@ -8,6 +8,18 @@ LOGS=$ROOT/.cache/logs
 STAMPS=$ROOT/.cache/stamps
 mkdir -p "$LOGS" "$STAMPS"
 
+# use_maturin_config: tells cargo's build of the extension module what maturin tells it, in the very file that maturin
+# writes, so that building a wheel does not compile everything anew (and neither does the build after it).
+use_maturin_config() {
+  local target version
+  target=$(rustc -vV | sed -n 's/^host: //p')
+  version=$("$VENV/bin/python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  export PYO3_CONFIG_FILE=$ROOT/target/maturin/pyo3-config-$target-$version-abi3.txt
+  mkdir -p "${PYO3_CONFIG_FILE%/*}"
+  [ -e "$PYO3_CONFIG_FILE" ] || printf '%s\n' implementation=CPython version=3.10 target_abi=CPython-abi3-3.10 shared=true \
+    build_flags= suppress_build_script_link_lines=false >"$PYO3_CONFIG_FILE"
+}
+
 # The extension module takes Python's symbols from the process that loads it, and links no libpython.
 export PYO3_BUILD_EXTENSION_MODULE=1
 

@@ -2,6 +2,8 @@ package org.rudf.spark
 
 import java.util.concurrent.ConcurrentHashMap
 
+import scala.util.control.NonFatal
+
 import org.slf4j.LoggerFactory
 
 import org.apache.spark.api.plugin.PluginContext
@@ -20,9 +22,9 @@ object Fallbacks {
     if (told.add(sentence)) {
       log.warn(sentence)
       plugin.filter(_.executorID() != "driver").foreach { context =>
-        try context.send(FallbackMessage(context.executorID(), context.hostname(), sentence))
-        // The driver may be going away; the sentence stands in this log.
-        catch { case error: java.io.IOException => log.info(s"rudf: the driver could not be told: ${error.getMessage}") }
+        try context.send(FallbackMessage(context.executorID(), sentence))
+        // Nothing that goes wrong here may fail the task; the sentence stands in this log.
+        catch { case NonFatal(error) => log.info(s"rudf: the driver could not be told: $error") }
       }
     }
   }
@@ -35,8 +37,8 @@ object Fallbacks {
 
   /** What an executor told, on the driver. */
   private[spark] def heard(message: FallbackMessage): Unit =
-    log.warn(s"${message.sentence} [executor ${message.executor} on ${message.host}]")
+    log.warn(s"${message.sentence} [executor ${message.executor}]")
 }
 
 /** From an executor to the driver. */
-final case class FallbackMessage(executor: String, host: String, sentence: String)
+final case class FallbackMessage(executor: String, sentence: String)

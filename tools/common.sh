@@ -29,15 +29,18 @@ fail() {
 }
 
 # step NAME TEXT COMMAND...: runs the command with its output in .cache/logs/NAME.log, which is shown where it fails.
+# What takes longer than two seconds is named, and every 20 seconds the last line of its log is shown.
 step() {
   local name=$1 text=$2 start=$SECONDS
   shift 2
-  printf '%s ...\n' "$text" >&2
   "$@" >"$LOGS/$name.log" 2>&1 </dev/null &
-  local child=$! shown=0
+  local child=$! shown=-1
   while kill -0 "$child" 2>/dev/null; do
-    sleep 0.2
-    if [ $((SECONDS - start)) -ge $((shown + 20)) ]; then
+    sleep 0.1
+    if [ "$shown" = -1 ] && [ $((SECONDS - start)) -ge 2 ]; then
+      shown=0
+      printf '%s ...\n' "$text" >&2
+    elif [ $((SECONDS - start)) -ge $((shown + 20)) ] && [ "$shown" -ge 0 ]; then
       shown=$((SECONDS - start))
       printf '  %s: %ss; %s\n' "$text" "$shown" "$(tail -n 1 "$LOGS/$name.log" | tr -d '\r' | cut -c 1-90)" >&2
     fi

@@ -1,8 +1,10 @@
 # One command for each thing a person does here; `make help` lists them. tools/ has the steps.
 
-PYTHON ?= python3
+# A Python 3.11 or newer; without it, python3 from the PATH.
+PYTHON ?=
 ROWS ?=
 JSON ?=
+MASTER ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -24,8 +26,8 @@ build: ## set everything up and build: .venv with rudf in it, and the jar
 wheel: build ## build a wheel, with the jar inside, into dist/
 	@tools/wheel
 
-bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000, JSON=file)
-	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(JSON),--json $(JSON))
+bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=local[1] JSON=file)
+	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(JSON),--json $(JSON))
 
 lint: build ## check formatting, lints and types
 	@tools/lint

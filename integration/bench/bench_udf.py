@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
 from rudf import rudf
-from side_by_side import CACHE, interleaved, start_session
+from side_by_side import CACHE, interleaved, progress, runs_in_rudf, start_session, stock_udf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,14 +94,6 @@ def table(spark: SparkSession, rows: int) -> DataFrame:
     return spark.read.parquet(str(path))
 
 
-def stock(case: Case) -> Any:
-    """Make a UDF with PySpark's own decorator of the same kind."""
-    from pyspark.sql.functions import arrow_udf, pandas_udf, udf
-
-    make = {"arrow": arrow_udf, "pandas": pandas_udf}.get(case.function.__name__.split("_")[0])
-    return make(case.function, case.return_type) if make else udf(case.function, case.return_type, useArrow=True)
-
-
 def main() -> None:
     """Measure all cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -132,14 +124,27 @@ def main() -> None:
     mean = statistics.geometric_mean(max(r["tax_ratio"], 0.01) for r in results)
     print(f"geometric mean of the tax ratios: {mean:.1f}x")
     if options.json:
-        document = {"rows": options.rows, "master": options.master, "spark": spark.version, "results": results}
+        document = {
+            "rows": options.rows,
+            "master": options.master,
+            "repeats": options.repeats,
+            "spark": spark.version,
+            "python": sys.version.split()[0],
+            "tax_ratio_mean": mean,
+            "results": results,
+        }
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     spark.stop()
 
 
 def measure(case: Case, child: DataFrame, repeats: int) -> dict[str, Any]:
-    """Time one case on one child."""
-    ours, theirs = rudf(case.function, case.return_type), stock(case)
+    """Time one case on one child; ends the program where rudf does not run it, because the figures would mean nothing."""
+    ours = rudf(case.function, case.return_type)
+    theirs = stock_udf(ours)
+    if not runs_in_rudf(child.select(ours(*case.columns))):
+        child.select(ours(*case.columns)).explain()
+        sys.exit(f"{case.function.__name__}: rudf left it to Spark; the plan above says why")
+    progress(f"{case.function.__name__}: {repeats + 1} runs each")
     times = interleaved(
         {
             "rudf": lambda: child.select(ours(*case.columns)),

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from fresh import build
+
 from rudf import pickle as rudf_pickle
 
 

@@ -10,6 +10,7 @@ import cases_functions
 import cases_values
 import pytest
 from fresh import Case, build, run_cases
+
 from rudf import pickle as rudf_pickle
 
 CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES}

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fresh import load_fresh
+
 from rudf import pickle as rudf_pickle
 
 

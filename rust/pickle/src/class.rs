@@ -141,7 +141,7 @@ impl<'py> Saver<'py> {
             steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
             return Ok(());
         }
-        let is_abstract_base = metaclass.is_subclass(&py.import("abc")?.getattr("ABCMeta")?)?;
+        let is_abstract_base = metaclass.is_subclass(self.known.abstract_metaclass.bind(py))?;
         if is_abstract_base {
             steps.push(Step::Global("abc", "ABCMeta.__new__"));
         } else {
@@ -177,7 +177,7 @@ impl<'py> Saver<'py> {
             }
         }
         if let Some(slots) = attributes.get_item(intern!(py, "__slots__"))? {
-            let slots = if slots.hasattr(intern!(py, "__next__"))? { member_names(attributes)? } else { slots };
+            let slots = if slots.hasattr(intern!(py, "__next__"))? { self.slot_names(attributes)? } else { slots };
             steps.push(Step::Name("__slots__"));
             steps.push(Step::Save(slots, Role::Data, Label::Part("__slots__")));
         }
@@ -187,12 +187,19 @@ impl<'py> Saver<'py> {
         }
         // A property of that name can only be given at birth.
         if let Some(dict) = attributes.get_item(intern!(py, "__dict__"))?
-            && !is_getset(&dict)
+            && !dict.get_type().is(&self.known.getset)
         {
             steps.push(Step::Name("__dict__"));
             steps.push(Step::Save(dict, Role::Data, Label::Part("__dict__")));
         }
         self.check_bases(class)
+    }
+
+    /// The names of the slots, where `__slots__` was an iterator that is used up.
+    fn slot_names(&self, attributes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let slots = attributes.iter().filter(|(_, value)| value.get_type().is(&self.known.slot));
+        let names: Vec<_> = slots.map(|(name, _)| name).collect();
+        Ok(PyTuple::new(self.py, names)?.into_any())
     }
 
     /// Refuses at the sender what could not be made at the receiver.
@@ -229,7 +236,7 @@ impl<'py> Saver<'py> {
         for (key, value) in first.into_iter().chain(rest) {
             let Ok(name) = key.cast_into::<PyString>() else { continue };
             let text = name.to_str()?;
-            let is_slot = is_member(&value) && value.getattr(intern!(py, "__objclass__"))?.is(class);
+            let is_slot = value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
             if NOT_ATTRIBUTES.contains(&text) || is_slot || (text == "__doc__" && value.is_none()) {
                 continue;
             }
@@ -246,8 +253,7 @@ impl<'py> Saver<'py> {
     /// Virtual subclasses of an abstract base class, registered again at the receiver.
     fn registered_subclasses(&self, class: &Bound<'py, PyType>, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
         let py = self.py;
-        let abc = py.import("abc")?;
-        if !class.get_type().is_subclass(&abc.getattr(intern!(py, "ABCMeta"))?)? {
+        if !class.get_type().is_subclass(self.known.abstract_metaclass.bind(py))? {
             return Ok(());
         }
         let Ok(dump) = py.import("_abc")?.getattr("_get_dump")?.call1((class,)) else { return Ok(()) };
@@ -277,20 +283,6 @@ pub(crate) fn class_dict<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py,
     let dict = PyDict::new(py);
     dict.call_method1(intern!(py, "update"), (class.getattr(intern!(py, "__dict__"))?,))?;
     Ok(dict)
-}
-
-fn is_getset(value: &Bound<'_, PyAny>) -> bool {
-    value.get_type().name().is_ok_and(|name| name == "getset_descriptor")
-}
-
-fn is_member(value: &Bound<'_, PyAny>) -> bool {
-    value.get_type().name().is_ok_and(|name| name == "member_descriptor")
-}
-
-/// The names of the slots, where `__slots__` was an iterator that is used up.
-fn member_names<'py>(attributes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
-    let names: Vec<_> = attributes.iter().filter(|(_, value)| is_member(value)).map(|(name, _)| name).collect();
-    Ok(PyTuple::new(attributes.py(), names)?.into_any())
 }
 
 /// Whether a method written in Python has keyword-only parameters without a default.

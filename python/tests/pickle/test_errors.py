@@ -48,6 +48,18 @@ def test_path_goes_through_globals_and_functions() -> None:
     assert "at obj → global 'helper' → global 'LOCK'; defined in job.py, line 4" in message
 
 
+def test_path_names_a_function_in_a_container() -> None:
+    message = refusal(
+        """
+        import threading
+        LOCK = threading.Lock()
+        def score(x): return LOCK
+        obj = (score, "double")
+        """
+    )
+    assert "at tuple object → [0] → score → global 'LOCK'; defined in job.py, line 4" in message
+
+
 def test_path_names_defaults_attributes_and_elements() -> None:
     lock = "__import__('threading').Lock()"
     assert "obj → defaults → [0]" in refusal(f"def obj(x={lock}): pass")

@@ -94,7 +94,18 @@ impl<'py> Saver<'py> {
     /// The way from the root to where the work stands.
     fn path(&self, root: &Bound<'py, PyAny>) -> String {
         let mut parts = vec![root_name(root)];
-        parts.extend(self.stack.iter().filter_map(segment));
+        let mut below: Option<&Frame<'py>> = None;
+        for frame in &self.stack {
+            // A function in a container has no name of its own in the path yet.
+            if let Frame::Script(script) = frame
+                && let Some(origin) = &script.origin
+                && matches!(below, Some(Frame::List(..) | Frame::Tuple(..) | Frame::Dict(..) | Frame::Elements(..)))
+            {
+                parts.push(origin.name.clone());
+            }
+            parts.extend(segment(frame));
+            below = Some(frame);
+        }
         if parts.len() > DEEPEST {
             let left_out = parts.len() - DEEPEST;
             parts.splice(DEEPEST / 2..DEEPEST / 2 + left_out, [format!("… {left_out} more …")]);

@@ -90,7 +90,7 @@ impl<'py> Saver<'py> {
         let name: Bound<'py, PyString> = class.getattr(intern!(py, "__name__"))?.cast_into()?;
         let bases = class.getattr(intern!(py, "__bases__"))?;
         let attributes = class_dict(class)?;
-        let mut steps = vec![Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Text(key.clone())];
+        let mut steps = vec![Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Text(key)];
         self.maker(class, &mut steps)?;
         steps.extend([
             Step::Text(name),
@@ -100,11 +100,10 @@ impl<'py> Saver<'py> {
         self.namespace(class, &attributes, &mut steps)?;
         steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
         let members = self.enum_members(class, &attributes)?;
-        self.new_members(class, &key, &members, &mut steps)?;
+        self.new_members(class, &members, &mut steps)?;
         steps.extend([
             Step::Receiver("fill"),
             Step::Op(&[op::MARK]),
-            Step::Text(key),
             Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ]);
@@ -236,7 +235,8 @@ impl<'py> Saver<'py> {
         for (key, value) in first.into_iter().chain(rest) {
             let Ok(name) = key.cast_into::<PyString>() else { continue };
             let text = name.to_str()?;
-            let is_slot = value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
+            let is_slot =
+                value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
             if NOT_ATTRIBUTES.contains(&text) || is_slot || (text == "__doc__" && value.is_none()) {
                 continue;
             }
@@ -342,7 +342,6 @@ impl<'py> Saver<'py> {
     fn new_members(
         &self,
         class: &Bound<'py, PyType>,
-        key: &Bound<'py, PyString>,
         members: &[Member<'py>],
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
@@ -351,7 +350,6 @@ impl<'py> Saver<'py> {
             steps.extend([
                 Step::Receiver("member"),
                 Step::Op(&[op::MARK]),
-                Step::Text(key.clone()),
                 Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
                 Step::Name(member.table),
                 Step::Save(member.entry.clone(), Role::Data, Label::Silent),

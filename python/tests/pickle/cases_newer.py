@@ -35,7 +35,9 @@ if sys.version_info >= (3, 12):
         """,
         "assert obj.get(1) == 3 and type(obj).__parameters__ == type(obj).__type_params__",
     )
-    CASES["type_alias"] = Case("type X = list[int]\nobj = X", "assert obj.__name__ == 'X' and obj.__value__ == list[int]")
+    CASES["type_alias"] = Case(
+        "type X = list[int]\nobj = X", "assert obj.__name__ == 'X' and obj.__value__ == list[int]"
+    )
     CASES["type_alias_in_an_annotation"] = Case(
         "type X[T] = list[T]\ndef obj(a: X[int]): return a", "assert obj(1) == 1"
     )

@@ -101,6 +101,15 @@ def test_rubbish_from_reduce_is_refused(result: object) -> None:
         rudf_pickle.dumps(Rubbish())
 
 
+def test_object_that_reduces_to_itself_is_refused() -> None:
+    class Endless:
+        def __reduce__(self) -> tuple[object, tuple[object]]:
+            return (list, (self,))
+
+    with pytest.raises(pickle.PicklingError, match="excessively deep recursion"):
+        rudf_pickle.dumps(Endless())
+
+
 def test_list_that_changes_meanwhile_is_no_crash() -> None:
     items: list[object] = []
 

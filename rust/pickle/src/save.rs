@@ -1,5 +1,6 @@
 //! The loop: takes an object, writes what can be written at once, and puts a frame on the stack for the rest.
 
+use pyo3::exceptions::PyRecursionError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -18,6 +19,9 @@ use crate::writer::Writer;
 
 /// How many frames are advanced between two looks for a pending `KeyboardInterrupt`.
 const SIGNAL_INTERVAL: u32 = 4096;
+
+/// More frames than a million nested objects need; what goes deeper makes new objects as it is pickled.
+const MAX_DEPTH: usize = 2_500_000;
 
 /// One dump in progress.
 pub(crate) struct Saver<'py> {
@@ -71,7 +75,12 @@ impl<'py> Saver<'py> {
                 self.py.check_signals()?;
             }
             match self.advance(&mut current) {
-                Ok(Some(child)) => self.stack.push(std::mem::replace(&mut current, child)),
+                Ok(Some(child)) => {
+                    self.stack.push(std::mem::replace(&mut current, child));
+                    if self.stack.len() > MAX_DEPTH {
+                        return Err(PyRecursionError::new_err("an object reduces to itself, or without end"));
+                    }
+                }
                 Ok(None) => match self.stack.pop() {
                     Some(parent) => current = parent,
                     None => return Ok(()),

@@ -1,8 +1,10 @@
-"""The extension module: see ``rust/python``."""
+"""Types of the extension module, which is written in Rust (``rust/python``)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pickle import PickleBuffer
 from typing import Any
+
+__version__: str
 
 def pickle_dumps(
     obj: Any,
@@ -32,3 +34,16 @@ class PickleMemo:
         by_value: list[str],
         hooks: tuple[Any, Any, Any],
     ) -> bytes: ...
+
+def session_message(document: str, blobs: bytes) -> bytes:
+    """Encode a session message from its JSON document and the pickled functions."""
+
+def held_batches() -> int:
+    """Return how many batches are still referred to by arrays."""
+
+class Session:
+    """A session of UDFs, opened from an encoded session message."""
+
+    def __new__(cls, message: bytes) -> Session: ...
+    def evaluate(self, columns: Sequence[Any], rows: int) -> list[Any]:
+        """Run the functions over pyarrow arrays, all of ``rows`` values."""

@@ -57,15 +57,15 @@ def test_path_names_a_function_in_a_container() -> None:
         obj = (score, "double")
         """
     )
-    assert "at tuple object → [0] → score → global 'LOCK'; defined in job.py, line 4" in message
+    assert "at tuple → [0] → score → global 'LOCK'; defined in job.py, line 4" in message
 
 
 def test_path_names_defaults_attributes_and_elements() -> None:
     lock = "__import__('threading').Lock()"
     assert "obj → defaults → [0]" in refusal(f"def obj(x={lock}): pass")
     assert "obj → .extra" in refusal(f"def obj(): pass\nobj.extra = {lock}")
-    assert "set object → element" in refusal(f"obj = {{{lock}}}")
-    assert "partial object" in refusal(f"import functools\nobj = functools.partial(print, {lock})")
+    assert "set → element" in refusal(f"obj = {{{lock}}}")
+    assert "at partial" in refusal(f"import functools\nobj = functools.partial(print, {lock})")
 
 
 def test_spark_context_is_refused_with_path_and_hint() -> None:

@@ -1,1 +1,16 @@
-//! eval
+//! Runs Python UDFs over record batches. Knows no JNI and no transport: batches are memory with an owner.
+//!
+//! - [`session`]: one operator's functions, from the session message to results;
+//! - [`row`]: functions of plain values, called from here for every row;
+//! - [`vectorized`]: functions of pyarrow arrays and pandas Series, called once for a batch;
+//! - [`bridge`]: arrays to pyarrow and back without a copy;
+//! - [`error`]: Python errors as text.
+
+pub mod bridge;
+pub mod error;
+pub mod row;
+pub mod session;
+pub mod vectorized;
+
+pub use error::SessionError;
+pub use session::Session;

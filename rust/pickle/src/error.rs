@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::frame::{Elements, Frame, Label, Origin, Role};
-use crate::global::{repr, type_name};
+use crate::global::repr;
 use crate::save::Saver;
 
 /// What to do about objects that are met often, by a part of the message or the type's name.
@@ -119,7 +119,8 @@ fn root_name(root: &Bound<'_, PyAny>) -> String {
         .ok()
         .flatten()
         .and_then(|name| name.extract().ok())
-        .unwrap_or_else(|| format!("{} object", type_name(root)))
+        .or_else(|| root.get_type().name().ok().map(|name| name.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "object".to_owned())
 }
 
 fn segment(frame: &Frame<'_>) -> Option<String> {

@@ -234,6 +234,12 @@ impl<'py> Saver<'py> {
         let number = self.memo.put_anonymous();
         self.writer.put(number);
         self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
+        // C code that imports something while the function runs looks for the builtins here, and nowhere else: pyarrow
+        // aborts the process where they are missing.
+        self.text(b"__builtins__");
+        self.standard("builtins", "__dict__")?;
+        self.writer.byte(op::SETITEM);
+        self.mark_global(globals, "__builtins__");
         for (key, name) in
             [("__name__", intern!(self.py, "__name__")), ("__package__", intern!(self.py, "__package__"))]
         {

@@ -10,10 +10,23 @@
 
 use std::ffi::c_void;
 
+use serde::{Deserialize, Serialize};
+
 use crate::layout::ColumnDescriptor;
 
 /// Name of the exported `extern "C" fn() -> *const WorkerApi`.
 pub const WORKER_API_SYMBOL: &[u8] = b"rudf_worker_api\0";
+
+/// What [`WorkerApi::start`] is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartConfig {
+    /// Directory that holds the package `rudf`; goes first on `sys.path`.
+    pub package_directory: String,
+    /// Entries for `sys.path` behind it (Spark's own Python files).
+    pub python_path: Vec<String>,
+    /// The environment's `python`: `sys.executable` and what `multiprocessing` spawns.
+    pub executable: String,
+}
 
 /// A record batch handed to [`WorkerApi::evaluate`], laid out as [`crate::layout`] says.
 #[repr(C)]
@@ -46,6 +59,9 @@ impl OutputBatch {
         Self { rows: 0, column_count: 0, columns: std::ptr::null(), owner: std::ptr::null_mut(), release: None }
     }
 }
+
+// SAFETY: `owner` is only ever passed to `release`, which may be called from any thread (the field's contract).
+unsafe impl Send for OutputBatch {}
 
 /// What kind of failure a call reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +100,9 @@ impl Failure {
 pub struct WorkerApi {
     /// [`crate::PROTOCOL_VERSION`] of the library.
     pub version: u32,
+    /// Prepares the interpreter: `config` is a [`StartConfig`] as JSON. Called once, after `Py_Initialize` and with the
+    /// interpreter's lock released.
+    pub start: unsafe extern "C" fn(config: *const u8, length: usize, failure: *mut Failure) -> i32,
     /// Gives the calling thread a Python thread state that lasts until `detach_thread`.
     pub attach_thread: unsafe extern "C" fn(failure: *mut Failure) -> i32,
     /// Ends what `attach_thread` began.

@@ -1,0 +1,408 @@
+package org.rudf.spark;
+
+import java.util.function.LongFunction;
+import org.apache.spark.sql.execution.vectorized.WritableColumnVector;
+import org.apache.spark.sql.vectorized.ColumnVector;
+import org.apache.spark.unsafe.Platform;
+import org.apache.spark.unsafe.types.UTF8String;
+
+/**
+ * Lays one batch out in a segment, column by column, from Spark's vectors or from copied rows.
+ *
+ * <p>The layout is that of {@link BatchLayout}. Positions are kept relative to the segment, so that a batch that turns
+ * out larger than its segment can move to a larger one. Use: {@link #begin}, any number of appends that bring each
+ * column to the same number of rows, {@link #finish}.
+ */
+final class BatchWriter {
+  /** What a column of strings is given at first, a row; it grows as needed. */
+  private static final int VARIABLE_BYTES_GUESS = 16;
+
+  private final LongFunction<Segment> acquire;
+  private final ColumnKind[] kinds;
+  /** How many of the columns, from the first, the header counts: the rest pass by and are not for Python. */
+  private final int visibleColumns;
+  private final int rowCapacity;
+
+  private Segment segment;
+  /** End of what is placed so far. */
+  private long tail;
+  private final long[] validity;
+  private final boolean[] hasNulls;
+  /** Fixed-width values, bits, or offsets. */
+  private final long[] fixed;
+  private final long[] bytes;
+  private final long[] bytesLength;
+  private final long[] bytesCapacity;
+
+  BatchWriter(LongFunction<Segment> acquire, ColumnKind[] kinds, int visibleColumns, int rowCapacity) {
+    this.acquire = acquire;
+    this.kinds = kinds;
+    this.visibleColumns = visibleColumns;
+    this.rowCapacity = rowCapacity;
+    validity = new long[kinds.length];
+    hasNulls = new boolean[kinds.length];
+    fixed = new long[kinds.length];
+    bytes = new long[kinds.length];
+    bytesLength = new long[kinds.length];
+    bytesCapacity = new long[kinds.length];
+  }
+
+  /** Starts a batch in a segment of its own. */
+  void begin() {
+    tail = BatchLayout.align(BatchLayout.HEADER_BYTES + (long) kinds.length * BatchLayout.DESCRIPTOR_BYTES);
+    for (int column = 0; column < kinds.length; column++) {
+      validity[column] = place((rowCapacity + 7) / 8);
+      fixed[column] = place(kinds[column].fixedBytes(rowCapacity));
+      hasNulls[column] = false;
+      boolean variable = kinds[column] == ColumnKind.VARIABLE;
+      bytesLength[column] = 0;
+      bytesCapacity[column] = variable ? (long) rowCapacity * VARIABLE_BYTES_GUESS : 0;
+      bytes[column] = variable ? place(bytesCapacity[column]) : 0;
+    }
+    segment = acquire.apply(tail);
+    for (int column = 0; column < kinds.length; column++) {
+      if (kinds[column] == ColumnKind.VARIABLE) {
+        Platform.putInt(null, segment.address + fixed[column], 0);
+      }
+    }
+  }
+
+  private long place(long length) {
+    long position = tail;
+    tail = BatchLayout.align(tail + length);
+    return position;
+  }
+
+  /** Bytes of strings and binaries in the batch so far, and of fixed-width values for that many rows. */
+  long bytesUsed(int rows) {
+    long used = 0;
+    for (int column = 0; column < kinds.length; column++) {
+      used += kinds[column].fixedBytes(rows) + bytesLength[column];
+    }
+    return used;
+  }
+
+  /**
+   * Appends rows {@code from .. from + count} of a vector behind row {@code row} of a column.
+   *
+   * @param budget bytes of strings after which to stop, but not before the first row
+   * @return how many rows were appended: less than {@code count} only for strings and binaries
+   */
+  int append(int column, ColumnVector vector, int from, int count, int row, long budget) {
+    boolean nulls = vector.hasNull();
+    if (nulls) {
+      appendNulls(column, vector, from, count, row);
+    } else if (hasNulls[column]) {
+      setValid(column, row, row + count);
+    }
+    ColumnKind kind = kinds[column];
+    if (kind == ColumnKind.VARIABLE) {
+      return appendVariable(column, vector, from, count, row, budget);
+    }
+    if (kind == ColumnKind.BOOLEAN) {
+      appendBooleans(column, vector, from, count, row, nulls);
+    } else if (!nulls || vector instanceof WritableColumnVector) {
+      // Whatever such a vector holds in a null row may be read.
+      appendFixed(kind, vector, from, count, segment.address + fixed[column] + (long) row * kind.width);
+    } else {
+      appendFixedBetweenNulls(column, vector, from, count, row);
+    }
+    return count;
+  }
+
+  /** Drops what was appended to a column beyond {@code rows} rows. */
+  void truncate(int column, int rows) {
+    if (kinds[column] == ColumnKind.VARIABLE) {
+      bytesLength[column] = Platform.getInt(null, segment.address + fixed[column] + rows * 4L);
+    }
+  }
+
+  private void appendNulls(int column, ColumnVector vector, int from, int count, int row) {
+    startValidity(column, row);
+    long bitmap = segment.address + validity[column];
+    for (int i = 0; i < count; i++) {
+      putBit(bitmap, row + i, !vector.isNullAt(from + i));
+    }
+  }
+
+  /** From the first null on a column has a bitmap; the rows before it are valid. */
+  private void startValidity(int column, int row) {
+    if (!hasNulls[column]) {
+      hasNulls[column] = true;
+      setValid(column, 0, row);
+    }
+  }
+
+  private void setValid(int column, int from, int to) {
+    long bitmap = segment.address + validity[column];
+    int row = from;
+    for (; row < to && (row & 7) != 0; row++) {
+      putBit(bitmap, row, true);
+    }
+    int wholeBytes = (to - row) / 8;
+    if (wholeBytes > 0) {
+      Platform.setMemory(null, bitmap + row / 8, wholeBytes, (byte) 0xff);
+      row += wholeBytes * 8;
+    }
+    for (; row < to; row++) {
+      putBit(bitmap, row, true);
+    }
+  }
+
+  private static void putBit(long bitmap, int index, boolean value) {
+    long address = bitmap + (index >> 3);
+    int mask = 1 << (index & 7);
+    int old = Platform.getByte(null, address);
+    Platform.putByte(null, address, (byte) (value ? old | mask : old & ~mask));
+  }
+
+  private static void appendFixed(ColumnKind kind, ColumnVector vector, int from, int count, long to) {
+    switch (kind) {
+      case BYTE:
+        Platform.copyMemory(vector.getBytes(from, count), Platform.BYTE_ARRAY_OFFSET, null, to, count);
+        break;
+      case SHORT:
+        Platform.copyMemory(vector.getShorts(from, count), Platform.SHORT_ARRAY_OFFSET, null, to, count * 2L);
+        break;
+      case INT:
+        Platform.copyMemory(vector.getInts(from, count), Platform.INT_ARRAY_OFFSET, null, to, count * 4L);
+        break;
+      case LONG:
+        Platform.copyMemory(vector.getLongs(from, count), Platform.LONG_ARRAY_OFFSET, null, to, count * 8L);
+        break;
+      case FLOAT:
+        Platform.copyMemory(vector.getFloats(from, count), Platform.FLOAT_ARRAY_OFFSET, null, to, count * 4L);
+        break;
+      case DOUBLE:
+        Platform.copyMemory(vector.getDoubles(from, count), Platform.DOUBLE_ARRAY_OFFSET, null, to, count * 8L);
+        break;
+      default:
+        throw new IllegalArgumentException(kind + " has no fixed width");
+    }
+  }
+
+  /** For vectors that refuse to read a null row. A row at a time, which is slow, but so is such a vector. */
+  private void appendFixedBetweenNulls(int column, ColumnVector vector, int from, int count, int row) {
+    ColumnKind kind = kinds[column];
+    long start = segment.address + fixed[column] + (long) row * kind.width;
+    for (int i = 0; i < count; i++) {
+      long to = start + (long) i * kind.width;
+      if (vector.isNullAt(from + i)) {
+        Platform.setMemory(null, to, kind.width, (byte) 0);
+      } else {
+        appendFixed(kind, vector, from + i, 1, to);
+      }
+    }
+  }
+
+  private void appendBooleans(int column, ColumnVector vector, int from, int count, int row, boolean nulls) {
+    long bits = segment.address + fixed[column];
+    for (int i = 0; i < count; i++) {
+      putBit(bits, row + i, !(nulls && vector.isNullAt(from + i)) && vector.getBoolean(from + i));
+    }
+  }
+
+  private int appendVariable(int column, ColumnVector vector, int from, int count, int row, long budget) {
+    boolean strings = vector.dataType().equals(org.apache.spark.sql.types.DataTypes.StringType);
+    boolean nulls = vector.hasNull();
+    long stop = bytesLength[column] + Math.min(budget, Integer.MAX_VALUE - bytesLength[column]);
+    for (int i = 0; i < count; i++) {
+      long length = bytesLength[column];
+      if (!(nulls && vector.isNullAt(from + i))) {
+        if (strings) {
+          UTF8String value = vector.getUTF8String(from + i);
+          int size = value.numBytes();
+          if (length + size > stop && row + i > 0) {
+            return i;
+          }
+          reserve(column, size);
+          Platform.copyMemory(value.getBaseObject(), value.getBaseOffset(), null,
+              segment.address + bytes[column] + length, size);
+          length += size;
+        } else {
+          byte[] value = vector.getBinary(from + i);
+          if (length + value.length > stop && row + i > 0) {
+            return i;
+          }
+          reserve(column, value.length);
+          Platform.copyMemory(value, Platform.BYTE_ARRAY_OFFSET, null,
+              segment.address + bytes[column] + length, value.length);
+          length += value.length;
+        }
+        bytesLength[column] = length;
+      }
+      putOffset(column, row + i + 1, length);
+    }
+    return count;
+  }
+
+  private void putOffset(int column, int row, long offset) {
+    Platform.putInt(null, segment.address + fixed[column] + row * 4L, (int) offset);
+  }
+
+  /** Makes room for {@code more} bytes in a column of strings. */
+  private void reserve(int column, long more) {
+    long need = bytesLength[column] + more;
+    if (need <= bytesCapacity[column]) {
+      return;
+    }
+    long capacity = Math.max(need, bytesCapacity[column] * 2);
+    long position = place(capacity);
+    ensureSegment();
+    Platform.copyMemory(null, segment.address + bytes[column], null, segment.address + position, bytesLength[column]);
+    bytes[column] = position;
+    bytesCapacity[column] = capacity;
+  }
+
+  /** Moves the batch to a larger segment where {@link #tail} is beyond the end of this one. */
+  private void ensureSegment() {
+    if (tail <= segment.capacity) {
+      return;
+    }
+    Segment larger = acquire.apply(Math.max(tail, segment.capacity * 2));
+    Platform.copyMemory(null, segment.address, null, larger.address, segment.capacity);
+    segment.close();
+    segment = larger;
+  }
+
+  /** Appends one column of copied rows: field {@code ordinal} of each row of the page, from row 0 of the batch. */
+  void append(int column, RowPage page, int ordinal) {
+    ColumnKind kind = kinds[column];
+    byte[] data = page.data();
+    int rows = page.rows();
+    long nullWord = Platform.BYTE_ARRAY_OFFSET + (ordinal >> 6) * 8L;
+    long nullMask = 1L << (ordinal & 63);
+    long field = Platform.BYTE_ARRAY_OFFSET + page.bitsetWidth() + ordinal * 8L;
+    appendRowNulls(column, page, nullWord, nullMask);
+    long to = segment.address + fixed[column];
+    switch (kind) {
+      case BOOLEAN:
+        for (int row = 0; row < rows; row++) {
+          putBit(to, row, Platform.getBoolean(data, field + page.start(row)));
+        }
+        break;
+      case BYTE:
+        for (int row = 0; row < rows; row++) {
+          Platform.putByte(null, to + row, Platform.getByte(data, field + page.start(row)));
+        }
+        break;
+      case SHORT:
+        for (int row = 0; row < rows; row++) {
+          Platform.putShort(null, to + row * 2L, Platform.getShort(data, field + page.start(row)));
+        }
+        break;
+      case INT:
+      case FLOAT:
+        for (int row = 0; row < rows; row++) {
+          Platform.putInt(null, to + row * 4L, Platform.getInt(data, field + page.start(row)));
+        }
+        break;
+      case LONG:
+      case DOUBLE:
+        for (int row = 0; row < rows; row++) {
+          Platform.putLong(null, to + row * 8L, Platform.getLong(data, field + page.start(row)));
+        }
+        break;
+      case VARIABLE:
+        appendRowVariable(column, page, nullWord, nullMask, field);
+        break;
+      default:
+        throw new IllegalArgumentException("unknown form " + kind);
+    }
+  }
+
+  private void appendRowNulls(int column, RowPage page, long nullWord, long nullMask) {
+    byte[] data = page.data();
+    int rows = page.rows();
+    for (int row = 0; row < rows; row++) {
+      if ((Platform.getLong(data, nullWord + page.start(row)) & nullMask) != 0) {
+        startValidity(column, row);
+        putBit(segment.address + validity[column], row, false);
+      } else if (hasNulls[column]) {
+        putBit(segment.address + validity[column], row, true);
+      }
+    }
+  }
+
+  private void appendRowVariable(int column, RowPage page, long nullWord, long nullMask, long field) {
+    byte[] data = page.data();
+    int rows = page.rows();
+    long length = 0;
+    for (int row = 0; row < rows; row++) {
+      long start = page.start(row);
+      if ((Platform.getLong(data, nullWord + start) & nullMask) == 0) {
+        long offsetAndSize = Platform.getLong(data, field + start);
+        int size = (int) offsetAndSize;
+        if (length + size > bytesCapacity[column]) {
+          bytesLength[column] = length;
+          reserve(column, size);
+        }
+        Platform.copyMemory(data, Platform.BYTE_ARRAY_OFFSET + start + (offsetAndSize >>> 32), null,
+            segment.address + bytes[column] + length, size);
+        length += size;
+      }
+      putOffset(column, row + 1, length);
+    }
+    bytesLength[column] = length;
+  }
+
+  /** Ends the batch: writes header and descriptors, and gives the segment to the caller. */
+  Segment finish(int rows) {
+    long base = segment.address;
+    Platform.putLong(null, base, BatchLayout.MAGIC);
+    Platform.putLong(null, base + BatchLayout.ROWS, rows);
+    Platform.putLong(null, base + BatchLayout.COLUMNS, visibleColumns);
+    Platform.putLong(null, base + BatchLayout.COLUMNS + 8, 0);
+    for (int column = 0; column < kinds.length; column++) {
+      long at = descriptor(base, column);
+      Platform.setMemory(null, at, BatchLayout.DESCRIPTOR_BYTES, (byte) 0);
+      if (hasNulls[column]) {
+        Platform.putLong(null, at + BatchLayout.NULL_COUNT, rows - countBits(base + validity[column], rows));
+        Platform.putLong(null, at + BatchLayout.VALIDITY, validity[column]);
+        Platform.putLong(null, at + BatchLayout.VALIDITY_LENGTH, (rows + 7) / 8);
+      }
+      boolean variable = kinds[column] == ColumnKind.VARIABLE;
+      long fixedLength = kinds[column].fixedBytes(rows);
+      if (variable) {
+        Platform.putLong(null, at + BatchLayout.OFFSET_WIDTH, 4);
+        Platform.putLong(null, at + BatchLayout.OFFSETS, fixed[column]);
+        Platform.putLong(null, at + BatchLayout.OFFSETS_LENGTH, fixedLength);
+      }
+      Platform.putLong(null, at + BatchLayout.VALUES, variable ? bytes[column] : fixed[column]);
+      Platform.putLong(null, at + BatchLayout.VALUES_LENGTH, variable ? bytesLength[column] : fixedLength);
+    }
+    Segment finished = segment;
+    segment = null;
+    return finished;
+  }
+
+  /** Bytes of the batch that {@link #finish} has just ended. */
+  long length() {
+    return tail;
+  }
+
+  /** Gives up a batch that was begun. */
+  void abandon() {
+    if (segment != null) {
+      segment.close();
+      segment = null;
+    }
+  }
+
+  /** Address of a column's descriptor in a batch at {@code base}. */
+  static long descriptor(long base, int column) {
+    return base + BatchLayout.HEADER_BYTES + (long) column * BatchLayout.DESCRIPTOR_BYTES;
+  }
+
+  private static long countBits(long bitmap, int rows) {
+    long count = 0;
+    int row = 0;
+    for (; row + 64 <= rows; row += 64) {
+      count += Long.bitCount(Platform.getLong(null, bitmap + row / 8));
+    }
+    for (; row < rows; row++) {
+      count += Platform.getByte(null, bitmap + (row >> 3)) >> (row & 7) & 1;
+    }
+    return count;
+  }
+}

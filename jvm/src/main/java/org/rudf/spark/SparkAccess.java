@@ -1,0 +1,89 @@
+package org.rudf.spark;
+
+import java.lang.reflect.Constructor;
+import java.util.List;
+import org.apache.spark.TaskContext;
+import org.apache.spark.TaskKilledException;
+import org.apache.spark.api.python.PythonBroadcast;
+import org.apache.spark.api.python.PythonFunction;
+import org.apache.spark.api.python.PythonUtils;
+import org.apache.spark.broadcast.Broadcast;
+import scala.collection.immutable.Map;
+import scala.collection.immutable.Seq;
+
+/**
+ * Members of Spark that are public in its class files though Scala hides them from other packages, and the one class
+ * whose constructor differs between the versions that the jar serves.
+ */
+final class SparkAccess {
+  private static final String MESSAGE = "An exception was thrown from the Python worker";
+
+  private SparkAccess() {}
+
+  static byte[] command(PythonFunction function) {
+    Seq<Object> command = function.command();
+    byte[] bytes = new byte[command.length()];
+    scala.collection.Iterator<Object> each = command.iterator();
+    for (int i = 0; i < bytes.length; i++) {
+      bytes[i] = (Byte) each.next();
+    }
+    return bytes;
+  }
+
+  static String pythonExec(PythonFunction function) {
+    return function.pythonExec();
+  }
+
+  static String pythonVersion(PythonFunction function) {
+    return function.pythonVer();
+  }
+
+  static List<String> pythonIncludes(PythonFunction function) {
+    return function.pythonIncludes();
+  }
+
+  static List<? extends Broadcast<?>> broadcasts(PythonFunction function) {
+    return function.broadcastVars();
+  }
+
+  /** The local file that holds a broadcast variable's pickled value, on the executor that asks. */
+  static String broadcastFile(Broadcast<?> broadcast) {
+    return ((PythonBroadcast) broadcast.value()).path();
+  }
+
+  /** Where Spark's own Python files lie, as it tells its workers in {@code PYTHONPATH}. */
+  static String sparkPythonPath() {
+    return PythonUtils.sparkPythonPath();
+  }
+
+  /** Throws where the task has been killed. */
+  static void checkKilled(TaskContext context) {
+    if (context != null && context.isInterrupted()) {
+      throw new TaskKilledException(context.getKillReason().getOrElse(() -> "unknown reason"));
+    }
+  }
+
+  /**
+   * Spark's own exception for a failed Python function, as its Python runner makes it: with a traceback alone up to
+   * Spark 4.1, with an error class from 4.2 on.
+   */
+  static RuntimeException pythonException(String traceback) {
+    String name = "org.apache.spark.api.python.PythonException";
+    try {
+      for (Constructor<?> constructor : Class.forName(name).getConstructors()) {
+        Class<?>[] types = constructor.getParameterTypes();
+        if (types.length == 2) {
+          return (RuntimeException) constructor.newInstance(traceback, null);
+        }
+        if (types.length == 5 && types[1] == Map.class) {
+          Map<String, String> parameters = new Map.Map2<>("msg", MESSAGE, "traceback", traceback);
+          Object noContext = java.lang.reflect.Array.newInstance(types[3].getComponentType(), 0);
+          return (RuntimeException) constructor.newInstance("PYTHON_EXCEPTION", parameters, null, noContext, "");
+        }
+      }
+    } catch (ReflectiveOperationException e) {
+      return new RuntimeException(MESSAGE + ":\n" + traceback, e);
+    }
+    return new RuntimeException(MESSAGE + ":\n" + traceback);
+  }
+}

@@ -1,0 +1,99 @@
+package org.rudf.spark
+
+import scala.collection.mutable
+
+import org.apache.spark.TaskContext
+import org.apache.spark.sql.execution.metric.SQLMetric
+
+/**
+ * A batch that has been laid out.
+ *
+ * @param page the rows that wait for their results, where they do not wait in the segment itself
+ */
+private[spark] final class LaidOutBatch(val segment: Segment, val length: Long, val rows: Int, val page: Option[RowPage])
+
+/** Lays out the next batch, if there is one. */
+private[spark] trait BatchSource {
+  def next(): Option[LaidOutBatch]
+}
+
+/** Counts what a task does; the driver shows the sums with the operator. */
+private[spark] final case class EvaluationMetrics(
+    rows: SQLMetric, batches: SQLMetric, bytesSent: SQLMetric, layoutTime: SQLMetric, waitTime: SQLMetric)
+
+/**
+ * Keeps several batches under way: while Python works on one, the task lays out the next ones.
+ *
+ * A batch and its results stay valid until the next call of `next`; `close` gives everything back, whenever it comes.
+ */
+private[spark] final class BatchPipeline(
+    session: WorkerSession, source: BatchSource, depth: Int, context: TaskContext, metrics: EvaluationMetrics)
+    extends AutoCloseable {
+
+  /** How long to wait before looking whether the task has been killed. */
+  private val PollMillis = 100L
+
+  private val underWay = mutable.Queue.empty[LaidOutBatch]
+  private var exhausted = false
+  private var current: Option[(LaidOutBatch, EvaluatedBatch)] = None
+  private var closed = false
+
+  /** The next batch with its results. */
+  def next(): Option[(LaidOutBatch, EvaluatedBatch)] = {
+    releaseCurrent()
+    while (!closed && !exhausted && underWay.size < depth) layOut()
+    if (closed || underWay.isEmpty) None
+    else {
+      val results = await(underWay.head)
+      current = Some((underWay.dequeue(), results))
+      current
+    }
+  }
+
+  private def layOut(): Unit = {
+    val start = System.nanoTime()
+    source.next() match {
+      case None => exhausted = true
+      case Some(batch) =>
+        underWay.enqueue(batch)
+        session.submit(batch.segment, batch.length)
+        metrics.batches += 1
+        metrics.rows += batch.rows.toLong
+        metrics.bytesSent += batch.length
+    }
+    metrics.layoutTime += System.nanoTime() - start
+  }
+
+  private def await(batch: LaidOutBatch): EvaluatedBatch = {
+    val start = System.nanoTime()
+    var results = session.take(PollMillis)
+    while (results.isEmpty) {
+      SparkAccess.checkKilled(context)
+      results = session.take(PollMillis)
+    }
+    metrics.waitTime += System.nanoTime() - start
+    if (results.get.rows != batch.rows) {
+      results.get.close()
+      throw new IllegalStateException(s"rudf: ${results.get.rows} results for ${batch.rows} rows")
+    }
+    results.get
+  }
+
+  private def releaseCurrent(): Unit = {
+    current.foreach { case (batch, results) =>
+      results.close()
+      batch.segment.close()
+    }
+    current = None
+  }
+
+  override def close(): Unit = if (!closed) {
+    closed = true
+    // Whatever still runs computes for nobody.
+    if (underWay.nonEmpty) session.interrupt()
+    session.close()
+    releaseCurrent()
+    underWay.foreach(_.segment.close())
+    underWay.clear()
+  }
+}

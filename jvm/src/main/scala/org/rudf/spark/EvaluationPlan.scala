@@ -1,0 +1,93 @@
+package org.rudf.spark
+
+import org.apache.spark.{SparkEnv, SparkFiles}
+import org.apache.spark.broadcast.Broadcast
+import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedArgumentExpression, PythonUDF}
+import org.apache.spark.sql.internal.SQLConf
+import org.apache.spark.sql.types.DataType
+
+import scala.jdk.CollectionConverters._
+
+/**
+ * What the tasks of one operator have to know about its functions; made on the driver and sent along.
+ *
+ * @param inputs expressions whose values are handed to Python, without repetitions
+ */
+final class EvaluationPlan private (
+    val evalType: Int,
+    @transient val inputs: Seq[Expression],
+    inputTypes: Seq[DataType],
+    functions: Seq[FunctionSpec],
+    pythonExec: String,
+    pythonVersion: String,
+    includes: Seq[String],
+    broadcasts: Seq[Broadcast[_]],
+    settings: Map[String, Any],
+    hostConf: RudfConf.HostConf,
+    /** Rows of a batch at most. */
+    val maxRows: Int,
+    /** Bytes of a batch after which it ends. */
+    val maxBytes: Long,
+    val batchesInFlight: Int)
+    extends Serializable {
+
+  /** Opens a session for the task that calls this, or says why this process cannot run the functions. */
+  def open(): Either[String, WorkerSession] =
+    WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+
+  private def message(): Array[Byte] = {
+    val root = SparkFiles.getRootDirectory()
+    SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
+      root +: includes.map(root + java.io.File.separator + _), Some(root),
+      broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)))
+  }
+}
+
+object EvaluationPlan {
+  /** Rows of a batch where Spark's conf sets no limit: enough to make the cost of a batch small. */
+  private val UnlimitedRows = 64 * 1024
+
+  def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan = {
+    val chains = udfs.map(chain)
+    val arguments = chains.map(_.head.children)
+    val inputs = arguments.flatten.map(value).foldLeft(Vector.empty[Expression]) { (seen, argument) =>
+      if (seen.exists(_.semanticEquals(argument))) seen else seen :+ argument
+    }
+    val functions = udfs.zip(chains).zip(arguments).map { case ((udf, links), args) =>
+      val specs = args.map(a => ArgumentSpec(inputs.indexWhere(_.semanticEquals(value(a))), keyword(a)))
+      FunctionSpec(udf.name, udf.dataType, links.map(l => SparkAccess.command(l.func)), specs)
+    }
+    val first = udfs.head.func
+    val all = chains.flatten.map(_.func)
+    new EvaluationPlan(
+      evalType, inputs, inputs.map(_.dataType), functions, SparkAccess.pythonExec(first),
+      SparkAccess.pythonVersion(first), all.flatMap(SparkAccess.pythonIncludes(_).asScala).distinct,
+      all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), RudfConf.settings(conf),
+      RudfConf.hostConf(SparkEnv.get.conf),
+      if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
+      if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue,
+      RudfConf.batchesInFlight(conf))
+  }
+
+  /** `g(f(x))` is one expression whose only child is a function too; innermost first. */
+  def chain(udf: PythonUDF): Seq[PythonUDF] = udf.children match {
+    case Seq(inner: PythonUDF) => chain(inner) :+ udf
+    case _ => Seq(udf)
+  }
+
+  private def value(argument: Expression): Expression = argument match {
+    case NamedArgumentExpression(_, value) => value
+    case other => other
+  }
+
+  private def keyword(argument: Expression): Option[String] = argument match {
+    case NamedArgumentExpression(name, _) => Some(name)
+    case _ => None
+  }
+
+  /** Position in `output` of an input that is a plain column; none where it is an expression. */
+  def columnPosition(input: Expression, output: Seq[Attribute]): Option[Int] = input match {
+    case attribute: Attribute => Some(output.indexWhere(_.exprId == attribute.exprId)).filter(_ >= 0)
+    case _ => None
+  }
+}

@@ -1,0 +1,24 @@
+package org.rudf.spark
+
+import org.apache.spark.unsafe.Platform
+
+/** Bytes on their way to the native side and back. */
+private[spark] object NativeBytes {
+
+  /** Runs `body` with the address and length of a copy of `bytes` outside the heap. */
+  def lend[T](bytes: Array[Byte])(body: (Long, Long) => T): T = {
+    val address = Platform.allocateMemory(math.max(bytes.length, 1).toLong)
+    try {
+      Platform.copyMemory(bytes, Platform.BYTE_ARRAY_OFFSET, null, address, bytes.length.toLong)
+      body(address, bytes.length.toLong)
+    } finally Platform.freeMemory(address)
+  }
+
+  /** The text behind a text handle, which is released. */
+  def takeText(handle: Long): String =
+    try {
+      val bytes = new Array[Byte](RudfNative.textLength(handle).toInt)
+      Platform.copyMemory(null, RudfNative.textAddress(handle), bytes, Platform.BYTE_ARRAY_OFFSET, bytes.length.toLong)
+      new String(bytes, java.nio.charset.StandardCharsets.UTF_8)
+    } finally RudfNative.releaseText(handle)
+}

@@ -1,0 +1,102 @@
+package org.rudf.spark
+
+import org.apache.spark.TaskContext
+import org.apache.spark.rdd.RDD
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, PythonUDF, SortOrder}
+import org.apache.spark.sql.catalyst.plans.physical.Partitioning
+import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode}
+import org.apache.spark.sql.execution.metric.{SQLMetric, SQLMetrics}
+import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
+import org.apache.spark.sql.vectorized.ColumnarBatch
+
+/**
+ * Evaluates scalar Python functions over record batches, in place of Spark's `ArrowEvalPythonExec`.
+ *
+ * The output is the child's columns followed by one column a function, the rows and their order are the child's. With a
+ * columnar child it takes and gives columns; otherwise rows. A task whose executor cannot run the functions computes
+ * its partition with Spark's own operator instead.
+ */
+case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int)
+    extends UnaryExecNode {
+
+  override def output: Seq[Attribute] = child.output ++ resultAttrs
+  override def producedAttributes: AttributeSet = AttributeSet(resultAttrs)
+  override def outputPartitioning: Partitioning = child.outputPartitioning
+  override def outputOrdering: Seq[SortOrder] = child.outputOrdering
+
+  override lazy val metrics: Map[String, SQLMetric] = Map(
+    "numOutputRows" -> SQLMetrics.createMetric(sparkContext, "number of output rows"),
+    "numBatches" -> SQLMetrics.createMetric(sparkContext, "number of batches"),
+    "pythonDataSent" -> SQLMetrics.createSizeMetric(sparkContext, "data laid out for Python"),
+    "layoutTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time to lay out batches, child included"),
+    "waitTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time waiting for Python"),
+    "partitionsLeftToSpark" -> SQLMetrics.createMetric(sparkContext, "partitions left to Spark"))
+
+  /** Columns in and out: every column has a form that a segment can hold, and every input is a column. */
+  override def supportsColumnar: Boolean =
+    child.supportsColumnar && child.output.forall(a => ColumnKind.of(a.dataType) != null) &&
+      inputPositions.isDefined
+
+  @transient private lazy val evaluationPlan = EvaluationPlan(udfs, evalType, conf)
+
+  @transient private lazy val inputPositions: Option[Seq[Int]] = {
+    val positions = evaluationPlan.inputs.map(EvaluationPlan.columnPosition(_, child.output))
+    if (positions.forall(_.isDefined)) Some(positions.flatten) else None
+  }
+
+  override def vectorTypes: Option[Seq[String]] =
+    Some(Seq.fill(output.length)(classOf[RudfColumnVector].getName))
+
+  /** Spark's own operator, for partitions whose executor cannot run the functions. */
+  @transient private lazy val stock: SparkPlan = {
+    val rows = if (child.supportsColumnar) ColumnarToRowExec(child) else child
+    ArrowEvalPythonExec(udfs, resultAttrs, rows, evalType)
+  }
+
+  override protected def doExecute(): RDD[InternalRow] = {
+    val evaluation = new RowEvaluation(evaluationPlan, evaluationPlan.inputs, child.output, resultAttrs)
+    // A columnar child that has to be read as rows: one of its columns has no form in a segment.
+    val rows = if (child.supportsColumnar) ColumnarToRowExec(child) else child
+    val run = taskRunner
+    new RudfOrStockRDD[InternalRow, InternalRow](rows.execute(), stock.execute(), () => run.openOrTellWhy(),
+      (session, rows, partition) => evaluation.evaluate(session, rows, partition, run.pipeline(session, _)))
+  }
+
+  override protected def doExecuteColumnar(): RDD[ColumnarBatch] = {
+    val evaluation = new ColumnarEvaluation(evaluationPlan, inputPositions.get, child.output, resultAttrs)
+    val run = taskRunner
+    new RudfOrStockRDD[ColumnarBatch, ColumnarBatch](
+      child.executeColumnar(), RowToColumnarExec(stock).executeColumnar(), () => run.openOrTellWhy(),
+      (session, batches, _) => evaluation.evaluate(session, batches, run.pipeline(session, _)))
+  }
+
+  private def taskRunner = new TaskRunner(evaluationPlan,
+    EvaluationMetrics(longMetric("numOutputRows"), longMetric("numBatches"), longMetric("pythonDataSent"),
+      longMetric("layoutTime"), longMetric("waitTime")),
+    longMetric("partitionsLeftToSpark"), udfs.map(_.name).mkString(", "))
+
+  override protected def withNewChildInternal(newChild: SparkPlan): RudfEvalExec = copy(child = newChild)
+}
+
+/** What a task does before and around its batches. */
+private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationMetrics, leftToSpark: SQLMetric, names: String)
+    extends Serializable {
+
+  /** A session, or none where this executor cannot run the functions: then the reason has been told. */
+  def openOrTellWhy(): Option[WorkerSession] = plan.open() match {
+    case Right(session) => Some(session)
+    case Left(why) =>
+      leftToSpark += 1
+      Fallbacks.tell(names, why)
+      None
+  }
+
+  /** A pipeline that ends with the task at the latest, whatever becomes of the task. */
+  def pipeline(session: WorkerSession, source: BatchSource): BatchPipeline = {
+    val context = TaskContext.get()
+    val pipeline = new BatchPipeline(session, source, plan.batchesInFlight, context, metrics)
+    context.addTaskCompletionListener[Unit](_ => pipeline.close())
+    pipeline
+  }
+}

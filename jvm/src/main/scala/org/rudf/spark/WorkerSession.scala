@@ -1,0 +1,84 @@
+package org.rudf.spark
+
+/**
+ * Where Python runs: inside this process or in a worker process. Nothing above this class knows which.
+ *
+ * @param handle    the native host
+ * @param executable the `python` that it is
+ */
+final class WorkerHost(handle: Long, val executable: String, val pythonVersion: String, packages: Set[String]) {
+
+  /** Whether a Python package can be imported there. */
+  def hasPackage(name: String): Boolean = packages.contains(name)
+
+  /**
+   * Opens a session.
+   *
+   * @return a sentence where this host cannot run the functions
+   * @throws org.apache.spark.api.python.PythonException where one cannot be unpickled
+   */
+  def open(message: Array[Byte]): Either[String, WorkerSession] =
+    try Right(new WorkerSession(NativeBytes.lend(message)((address, length) =>
+      PythonFailures.rethrown(RudfNative.openSession(handle, address, length)))))
+    catch {
+      case error: RudfNativeException if error.kind == RudfNativeException.ENVIRONMENT => Left(error.getMessage)
+    }
+}
+
+/** Failures of the user's functions as Spark's own exception, so that the driver shows them as it always does. */
+private object PythonFailures {
+  def rethrown[T](body: => T): T =
+    try body
+    catch {
+      case error: RudfNativeException if error.kind == RudfNativeException.PYTHON =>
+        throw SparkAccess.pythonException(error.getMessage)
+    }
+}
+
+/** One operator's functions on one partition. Used by one thread; `close` may be called twice. */
+final class WorkerSession(private var handle: Long) extends AutoCloseable {
+
+  /** Memory for the next batch. */
+  def acquire(capacity: Long): Segment = Segment.acquire(handle, capacity)
+
+  /** Hands a batch over. The segment still has to be closed by the caller, after its last use. */
+  def submit(segment: Segment, length: Long): Unit = {
+    RudfNative.submit(handle, segment.handle, length)
+    ()
+  }
+
+  /**
+   * The oldest result, if it is there within the timeout.
+   *
+   * @throws org.apache.spark.api.python.PythonException where the function failed
+   */
+  def take(timeoutMillis: Long): Option[EvaluatedBatch] = {
+    val result = PythonFailures.rethrown(RudfNative.take(handle, timeoutMillis))
+    if (result == 0) None else Some(new EvaluatedBatch(result))
+  }
+
+  /** Asks the running function to stop. */
+  def interrupt(): Unit = if (handle != 0) RudfNative.interruptSession(handle)
+
+  override def close(): Unit = if (handle != 0) {
+    val closed = handle
+    handle = 0
+    RudfNative.closeSession(closed)
+    ()
+  }
+}
+
+/** The results of one batch, valid until closed. */
+final class EvaluatedBatch(private var handle: Long) extends AutoCloseable {
+  val rows: Long = RudfNative.resultRows(handle)
+
+  /** Address of the first of one descriptor a function. */
+  def descriptors: Long = RudfNative.resultColumns(handle)
+
+  override def close(): Unit = if (handle != 0) {
+    val released = handle
+    handle = 0
+    RudfNative.releaseResult(released)
+    ()
+  }
+}

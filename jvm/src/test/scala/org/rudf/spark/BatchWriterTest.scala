@@ -1,0 +1,226 @@
+package org.rudf.spark
+
+import java.nio.charset.StandardCharsets.UTF_8
+
+import scala.collection.mutable.ArrayBuffer
+import scala.util.Random
+
+import org.junit.{After, Test}
+import org.junit.Assert.{assertArrayEquals, assertEquals, assertFalse, assertTrue}
+
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.UnsafeProjection
+import org.apache.spark.sql.execution.vectorized.{ConstantColumnVector, OffHeapColumnVector, OnHeapColumnVector, WritableColumnVector}
+import org.apache.spark.sql.types._
+import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
+import org.apache.spark.unsafe.Platform
+import org.apache.spark.unsafe.types.UTF8String
+
+/** A batch that is written is read back as it was, whatever it was written from. */
+class BatchWriterTest {
+  private val types: Seq[DataType] = Seq(BooleanType, ByteType, ShortType, IntegerType, DateType, LongType, TimestampType,
+    FloatType, DoubleType, StringType, BinaryType)
+  private val memory = ArrayBuffer.empty[Long]
+  private val vectors = ArrayBuffer.empty[ColumnVector]
+
+  @After def free(): Unit = {
+    memory.foreach(Platform.freeMemory)
+    vectors.foreach(_.close())
+  }
+
+  private def acquire(capacity: Long): Segment = {
+    val raw = Platform.allocateMemory(capacity + 64)
+    memory += raw
+    // As dirty as a segment that was used before.
+    Platform.setMemory(null, raw, capacity + 64, 0x5a.toByte)
+    Segment.borrowed(BatchLayout.align(raw), capacity)
+  }
+
+  private def writer(types: Seq[DataType], rows: Int) =
+    new BatchWriter(acquire(_), types.map(ColumnKind.of).toArray, types.length, rows)
+
+  private def value(dataType: DataType, random: Random): Any = dataType match {
+    case BooleanType => random.nextBoolean()
+    case ByteType => random.nextInt().toByte
+    case ShortType => random.nextInt().toShort
+    case IntegerType | DateType => random.nextInt()
+    case LongType | TimestampType => random.nextLong()
+    case FloatType => if (random.nextInt(10) == 0) Float.NaN else random.nextFloat()
+    case DoubleType => if (random.nextInt(10) == 0) -0.0 else random.nextDouble()
+    case StringType => UTF8String.fromString(random.alphanumeric.take(random.nextInt(60)).mkString + "é")
+    case _ => Array.fill(random.nextInt(60))(random.nextInt().toByte)
+  }
+
+  private def rows(count: Int, types: Seq[DataType], nullsOutOfTen: Int, random: Random): Seq[Seq[Any]] =
+    Seq.fill(count)(types.map(t => if (random.nextInt(10) < nullsOutOfTen) null else value(t, random)))
+
+  private def read(vector: ColumnVector, row: Int): Any =
+    if (vector.isNullAt(row)) null
+    else vector.dataType match {
+      case BooleanType => vector.getBoolean(row)
+      case ByteType => vector.getByte(row)
+      case ShortType => vector.getShort(row)
+      case IntegerType | DateType => vector.getInt(row)
+      case LongType | TimestampType => vector.getLong(row)
+      case FloatType => java.lang.Float.floatToRawIntBits(vector.getFloat(row))
+      case DoubleType => java.lang.Double.doubleToRawLongBits(vector.getDouble(row))
+      case StringType => vector.getUTF8String(row).toString
+      case _ => vector.getBinary(row).toSeq
+    }
+
+  private def comparable(value: Any): Any = value match {
+    case f: Float => java.lang.Float.floatToRawIntBits(f)
+    case d: Double => java.lang.Double.doubleToRawLongBits(d)
+    case s: UTF8String => s.toString
+    case b: Array[Byte] => b.toSeq
+    case other => other
+  }
+
+  private def assertHolds(segment: Segment, types: Seq[DataType], expected: Seq[Seq[Any]]): Unit =
+    types.zipWithIndex.foreach { case (dataType, column) =>
+      val vector = new RudfColumnVector(dataType, BatchWriter.descriptor(segment.address, column), segment.address)
+      val nulls = expected.count(_(column) == null)
+      assertEquals(s"nulls of $dataType", nulls, vector.numNulls)
+      assertEquals(nulls > 0, vector.hasNull)
+      expected.zipWithIndex.foreach { case (row, i) =>
+        assertEquals(s"$dataType in row $i", comparable(row(column)), read(vector, i))
+      }
+    }
+
+  private def vector(dataType: DataType, values: Seq[Any], offHeap: Boolean): WritableColumnVector = {
+    val result =
+      if (offHeap) new OffHeapColumnVector(math.max(values.length, 1), dataType)
+      else new OnHeapColumnVector(math.max(values.length, 1), dataType)
+    vectors += result
+    values.zipWithIndex.foreach {
+      case (null, i) => result.putNull(i)
+      case (v: Boolean, i) => result.putBoolean(i, v)
+      case (v: Byte, i) => result.putByte(i, v)
+      case (v: Short, i) => result.putShort(i, v)
+      case (v: Int, i) => result.putInt(i, v)
+      case (v: Long, i) => result.putLong(i, v)
+      case (v: Float, i) => result.putFloat(i, v)
+      case (v: Double, i) => result.putDouble(i, v)
+      case (v: UTF8String, i) => result.putByteArray(i, v.getBytes)
+      case (v: Array[Byte], i) => result.putByteArray(i, v)
+      case (other, _) => throw new IllegalArgumentException(other.toString)
+    }
+    result
+  }
+
+  @Test def rowsComeBackFromThePageTheyWereCopiedTo(): Unit =
+    for (count <- Seq(1, 7, 8, 9, 63, 64, 65, 1000); nulls <- Seq(0, 3, 10)) {
+      val expected = rows(count, types, nulls, new Random(count * 11 + nulls))
+      val projection = UnsafeProjection.create(types.toArray)
+      val page = new RowPage(types.length)
+      expected.foreach(r => page.add(projection(InternalRow.fromSeq(r))))
+      val batch = writer(types, 1000)
+      batch.begin()
+      types.indices.foreach(c => batch.append(c, page, c))
+      assertHolds(batch.finish(count), types, expected)
+    }
+
+  @Test def vectorsOfEveryMakeComeBackAlsoWhenPutTogetherFromSlices(): Unit =
+    for (offHeap <- Seq(false, true); nulls <- Seq(0, 3, 10)) {
+      val random = new Random(nulls)
+      val first = rows(37, types, nulls, random)
+      val second = rows(100, types, 0, random)
+      val third = rows(64, types, nulls, random)
+      val batch = writer(types, 300)
+      batch.begin()
+      var row = 0
+      // All of the first, the second without its first five rows, the third.
+      for ((part, from) <- Seq(first -> 0, second -> 5, third -> 0)) {
+        types.indices.foreach { c =>
+          val count = batch.append(c, vector(types(c), part.map(_(c)), offHeap), from, part.length - from, row, Long.MaxValue)
+          assertEquals(part.length - from, count)
+        }
+        row += part.length - from
+      }
+      assertHolds(batch.finish(row), types, first ++ second.drop(5) ++ third)
+    }
+
+  @Test def aConstantVectorIsWrittenOutForEachRow(): Unit = {
+    val batch = writer(Seq(StringType, IntegerType), 10)
+    val text = new ConstantColumnVector(10, StringType)
+    text.setUtf8String(UTF8String.fromString("x"))
+    val none = new ConstantColumnVector(10, IntegerType)
+    none.setNull()
+    batch.begin()
+    batch.append(0, text, 0, 10, 0, Long.MaxValue)
+    batch.append(1, none, 0, 10, 0, Long.MaxValue)
+    assertHolds(batch.finish(10), Seq(StringType, IntegerType), Seq.fill(10)(Seq(UTF8String.fromString("x"), null)))
+  }
+
+  @Test def stringsLargerThanTheSegmentMoveTheBatchToALargerOne(): Unit = {
+    val long = UTF8String.fromString("0123456789" * 100000)
+    val expected = Seq(Seq[Any](1L, long), Seq[Any](null, UTF8String.EMPTY_UTF8), Seq[Any](3L, long))
+    val columns = Seq(LongType, StringType)
+    val projection = UnsafeProjection.create(columns.toArray[DataType])
+    val page = new RowPage(2)
+    expected.foreach(r => page.add(projection(InternalRow.fromSeq(r))))
+    val batch = writer(columns, 16)
+    batch.begin()
+    columns.indices.foreach(c => batch.append(c, page, c))
+    assertHolds(batch.finish(3), columns, expected)
+    assertTrue(batch.length >= 2000000)
+  }
+
+  @Test def aBudgetOfBytesEndsABatchButNotBeforeItsFirstRow(): Unit = {
+    val texts = Seq.fill(10)(UTF8String.fromString("x" * 100))
+    val batch = writer(Seq(StringType), 10)
+    batch.begin()
+    assertEquals(3, batch.append(0, vector(StringType, texts, offHeap = false), 0, 10, 0, 350))
+    batch.truncate(0, 2)
+    assertEquals(0, batch.append(0, vector(StringType, texts, offHeap = false), 0, 10, 2, 50))
+    assertHolds(batch.finish(2), Seq(StringType), texts.take(2).map(Seq(_)))
+    val tiny = writer(Seq(StringType), 10)
+    tiny.begin()
+    assertEquals(1, tiny.append(0, vector(StringType, texts, offHeap = false), 0, 10, 0, 0))
+    tiny.finish(1)
+  }
+
+  @Test def bytesThatAreNoUtf8StayAsTheyAre(): Unit = {
+    val bytes = Array[Byte](-1, 0, 65, -128)
+    val batch = writer(Seq(StringType), 4)
+    batch.begin()
+    batch.append(0, vector(StringType, Seq(UTF8String.fromBytes(bytes)), offHeap = false), 0, 1, 0, Long.MaxValue)
+    val segment = batch.finish(1)
+    val read = new RudfColumnVector(StringType, BatchWriter.descriptor(segment.address, 0), segment.address)
+    assertArrayEquals(bytes, read.getUTF8String(0).getBytes)
+  }
+
+  @Test def headerAndAlignmentAreThoseOfTheNativeSide(): Unit = {
+    val batch = writer(types, 10)
+    batch.begin()
+    val segment = batch.finish(0)
+    val magic = new Array[Byte](8)
+    Platform.copyMemory(null, segment.address, magic, Platform.BYTE_ARRAY_OFFSET, 8)
+    assertEquals("RUDFBAT1", new String(magic, UTF_8))
+    assertEquals(0L, Platform.getLong(null, segment.address + BatchLayout.ROWS))
+    assertEquals(types.length.toLong, Platform.getLong(null, segment.address + BatchLayout.COLUMNS))
+    types.indices.foreach { c =>
+      val at = BatchWriter.descriptor(segment.address, c)
+      Seq(BatchLayout.OFFSETS, BatchLayout.VALUES).foreach { field =>
+        assertEquals(0L, Platform.getLong(null, at + field) % BatchLayout.ALIGNMENT)
+      }
+    }
+  }
+
+  @Test def aBatchOfVectorsReadsAsRows(): Unit = {
+    val expected = rows(20, types, 3, new Random(5))
+    val batch = writer(types, 20)
+    batch.begin()
+    types.indices.foreach(c => batch.append(c, vector(types(c), expected.map(_(c)), offHeap = false), 0, 20, 0, Long.MaxValue))
+    val segment = batch.finish(20)
+    val columns = types.indices.map { c =>
+      new RudfColumnVector(types(c), BatchWriter.descriptor(segment.address, c), segment.address): ColumnVector
+    }
+    val projection = UnsafeProjection.create(types.toArray)
+    val read = new ColumnarBatch(columns.toArray, 20)
+    expected.zipWithIndex.foreach { case (row, i) =>
+      assertEquals(projection(InternalRow.fromSeq(row)).copy(), projection(read.getRow(i)))
+    }
+    assertFalse(read.column(0).isNullAt(expected.indexWhere(_.head != null)))
+  }
+}

@@ -1,0 +1,206 @@
+"""The decorator: makes a Spark UDF of a Python function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, overload
+
+import pyspark
+from pyspark.sql.types import DataType
+from pyspark.sql.udf import UserDefinedFunction
+from pyspark.util import PythonEvalType
+
+from rudf import registration
+from rudf.annotations import PLAIN, AnnotationError, FunctionKind, name_of, read_annotations
+from rudf.notice import warn_without_plugin
+from rudf.payload import seal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from pyspark.sql import Column
+
+    ColumnOrName: TypeAlias = "Column | str"
+    DataTypeOrString: TypeAlias = "DataType | str"
+
+__all__ = ["RudfFunction", "rudf"]
+
+
+class RudfFunction(UserDefinedFunction):
+    """A UDF that rudf runs where it can, and stock PySpark elsewhere.
+
+    It is used like any UDF of PySpark's: called with columns or their names, registered with ``spark.udf.register``.
+
+    Attributes
+    ----------
+    func : callable
+        The decorated function, unchanged.
+    """
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        return_type: DataTypeOrString,
+        kind: int,
+        name: str | None = None,
+        deterministic: bool = True,
+    ) -> None:
+        super().__init__(func, returnType=return_type, name=name, evalType=kind, deterministic=deterministic)
+        self.__name__ = self._name
+        self.__qualname__ = name or getattr(func, "__qualname__", self._name)
+        self.__module__ = getattr(func, "__module__", type(func).__module__)
+        self.__doc__ = func.__doc__
+        self.__wrapped__ = func
+
+    def __call__(self, *args: ColumnOrName, **kwargs: ColumnOrName) -> Column:
+        """Apply the function to columns, given as columns or by name."""
+        warn_without_plugin()
+        return super().__call__(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        try:
+            signature = str(inspect.signature(self.func))
+        except (TypeError, ValueError):
+            signature = "(...)"
+        return f"<rudf function {self.__name__}{signature}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the plain function: what another function calls in a worker, where there are no columns."""
+        return functools.partial, (self.func,)
+
+    def _renamed(self, name: str) -> RudfFunction:
+        """Return the same function under the name that SQL knows it by."""
+        return type(self)(self.func, self.returnType, self.evalType, name, self.deterministic)
+
+    def _wrapped(self) -> RudfFunction:  # type: ignore[override]
+        """Return itself: PySpark's own wrapper function would hide what this object is."""
+        return self
+
+    def _create_judf(self, func: Callable[..., Any], *_args: Any, **_kwargs: Any) -> Any:
+        """Make the JVM's side of the UDF, with a command that rudf pickled and sealed."""
+        from pyspark.sql import SparkSession
+
+        warn_without_plugin()
+        session = SparkSession._getActiveSessionOrCreate()
+        context = session.sparkContext
+        command = _python_function(context, func, self.returnType, self._name)
+        return_type = session._jsparkSession.parseDataType(self.returnType.json())
+        create = getattr(context._jvm, "org.apache.spark.sql.execution.python.UserDefinedPythonFunction")
+        arguments = [self._name, command, return_type, self.evalType, self.deterministic]
+        # Spark 4.3 has two more, for functions that it rewrites as expressions: none of rudf's are.
+        if hasattr(self, "transpiled"):
+            arguments += [[], []]
+        return create(*arguments)
+
+
+registration.install(RudfFunction)
+
+
+def _python_function(context: Any, func: Callable[..., Any], return_type: DataType, name: str) -> Any:
+    """Pickle a function with its return type into what the JVM ships to its tasks.
+
+    A command over Spark's threshold travels as a broadcast variable; PySpark notes the broadcast variables that a
+    function refers to while they are pickled.
+    """
+    from rudf import pickle
+
+    command = pickle.dumps((func, return_type))
+    if len(command) > context._jvm.PythonUtils.getBroadcastThreshold(context._jsc):
+        command = pickle.dumps(context.broadcast(command))
+    broadcasts = [broadcast._jbroadcast for broadcast in context._pickled_broadcast_vars]
+    context._pickled_broadcast_vars.clear()
+    return context._jvm.SimplePythonFunction(
+        bytearray(seal(command, name)),
+        context.environment,
+        context._python_includes,
+        context.pythonExec,
+        context.pythonVer,
+        broadcasts,
+        context._javaAccumulator,
+    )
+
+
+@overload
+def rudf(
+    f: Callable[..., Any], returnType: DataTypeOrString | None = ..., *, useArrow: bool | None = ...
+) -> RudfFunction: ...
+
+
+@overload
+def rudf(
+    f: DataTypeOrString | None = ..., returnType: DataTypeOrString | None = ..., *, useArrow: bool | None = ...
+) -> Callable[[Callable[..., Any]], RudfFunction]: ...
+
+
+def rudf(
+    f: Callable[..., Any] | DataTypeOrString | None = None,
+    returnType: DataTypeOrString | None = None,
+    *,
+    useArrow: bool | None = None,
+) -> RudfFunction | Callable[[Callable[..., Any]], RudfFunction]:
+    """Make a Spark UDF of a Python function.
+
+    Parameters
+    ----------
+    f : callable, or the return type
+        The function; where the decorator is used with arguments, the return type may stand here.
+    returnType : pyspark.sql.types.DataType or str, optional
+        A Spark type or a DDL string. Without it the return annotation tells the type: ``bool``, ``int`` (bigint),
+        ``float`` (double), ``str``, ``bytes`` (binary), ``datetime.date`` and ``datetime.datetime`` (timestamp).
+    useArrow : bool, optional
+        Accepted for the sake of ``pyspark.sql.functions.udf``, whose Arrow semantics are the only ones here.
+
+    Returns
+    -------
+    RudfFunction
+        Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` one of pandas Series (both
+        need a return type); otherwise it is called with the plain values of each row, ``None`` for null.
+
+    Examples
+    --------
+    >>> @rudf
+    ... def distance(lat1: float, lat2: float) -> float:
+    ...     return abs(lat1 - lat2)
+    >>> @rudf("string")
+    ... def label(name, number):
+    ...     return f"{name}-{number}"
+    """
+    if useArrow is False:
+        raise ValueError(
+            "functions of @rudf follow the rules of Arrow-optimized UDFs; for those of pickled ones use "
+            "pyspark.sql.functions.udf(useArrow=False)"
+        )
+    if f is None or isinstance(f, (str, DataType)):
+        declared = f if returnType is None else returnType
+        return functools.partial(_make, return_type=declared)
+    return _make(f, return_type=returnType)
+
+
+def _make(func: Callable[..., Any], return_type: DataTypeOrString | None) -> RudfFunction:
+    if not callable(func):
+        raise TypeError(f"@rudf needs a function, and was given {func!r}")
+    signature = read_annotations(func, return_type is not None)
+    if signature.kind == FunctionKind.ARROW and not hasattr(PythonEvalType, "SQL_SCALAR_ARROW_UDF"):
+        raise AnnotationError(
+            f"`{name_of(func)}`: functions of pyarrow arrays need PySpark 4.1 or newer, and this is "
+            f"{pyspark.__version__}; annotate it with pd.Series, or with plain types"
+        )
+    if return_type is None:
+        return_type = signature.return_type
+    if return_type is None:
+        raise AnnotationError(_no_return_type(name_of(func), signature.kind))
+    return RudfFunction(func, return_type, signature.kind)
+
+
+def _no_return_type(name: str, kind: int) -> str:
+    if kind == FunctionKind.ROW:
+        return (
+            f"`{name}` has no return type: annotate the return value with {PLAIN} (as in `-> float`), "
+            'or give the type to the decorator, as in @rudf("double")'
+        )
+    return (
+        f"`{name}` has no return type: that of a function of whole columns cannot be told from its annotations; "
+        'give it to the decorator, as in @rudf("double")'
+    )

@@ -1,0 +1,140 @@
+"""Annotations tell kind and return type, and errors tell what to write instead."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from pyspark.sql import types as T
+
+from rudf import rudf
+from rudf.annotations import AnnotationError, FunctionKind, read_annotations
+
+if TYPE_CHECKING:
+    import pandas as only_for_checkers
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (bool, T.BooleanType()),
+        (int, T.LongType()),
+        (float, T.DoubleType()),
+        (str, T.StringType()),
+        (bytes, T.BinaryType()),
+        (datetime.date, T.DateType()),
+        (datetime.datetime, T.TimestampType()),
+        (Optional[int], T.LongType()),
+        (float | None, T.DoubleType()),
+        (Annotated[str, "a label"], T.StringType()),
+        (Annotated[Optional[int], "a count"], T.LongType()),
+        ("float | None", T.DoubleType()),
+    ],
+    ids=str,
+)
+def test_a_plain_return_annotation_tells_the_spark_type(annotation: Any, expected: T.DataType) -> None:
+    def function(x):
+        return x
+
+    function.__annotations__ = {"x": int, "return": annotation}
+    assert read_annotations(function).return_type == expected
+    assert rudf(function).evalType == FunctionKind.ROW
+
+
+def test_arrays_and_series_tell_the_kind() -> None:
+    def arrays(a: pa.Array, b: pa.DoubleArray) -> pa.Array: ...
+
+    def series(a: pd.Series, *more: Optional[pd.Series]) -> pd.Series: ...
+
+    assert read_annotations(arrays, typed=True).kind == FunctionKind.ARROW
+    assert read_annotations(series, typed=True).kind == FunctionKind.PANDAS
+
+
+def test_annotations_of_partials_and_callables_are_read() -> None:
+    class Scaled:
+        def __call__(self, x: float) -> float:
+            return x * 2
+
+    def scale(factor: float, x: int) -> int:
+        return int(factor * x)
+
+    assert rudf(Scaled()).returnType == T.DoubleType()
+    assert rudf(functools.partial(scale, 2.0)).returnType == T.LongType()
+
+
+def test_a_function_without_annotations_takes_plain_values() -> None:
+    assert rudf("string")(lambda x, y: x).evalType == FunctionKind.ROW
+
+
+def _no_return(x: int): ...
+def _returns_any(x: int) -> Any: ...
+def _returns_list(x: int) -> list[int]: ...
+def _returns_none(x: int) -> None: ...
+def _returns_either(x: int) -> int | str: ...
+def _unhashable(x: int) -> Annotated[list, []]: ...
+def _series_without_type(x: pd.Series) -> pd.Series: ...
+def _misspelled(x: flaot, y: int) -> float: ...  # noqa: F821
+def _misspelled_return(x: int) -> flaot: ...  # noqa: F821
+def _hidden_import(x: only_for_checkers.Series) -> float: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_no_return, r"`_no_return` has no return type: annotate the return value with bool, .*@rudf\(\"double\"\)"),
+        (_returns_any, r"`_returns_any` has no return type"),
+        (_returns_list, r"`_returns_list`: the return annotation `list\[int\]` does not tell a Spark type.*array<int>"),
+        (_returns_none, r"the return annotation `None` does not tell"),
+        (_returns_either, r"the return annotation `int \| str` does not tell"),
+        (_unhashable, r"the return annotation `list` does not tell"),
+        (_series_without_type, r"has no return type: that of a function of whole columns.*@rudf\(\"double\"\)"),
+        (_misspelled, r"`_misspelled`: the annotation of parameter `x`, `flaot`, cannot be evaluated \(NameError"),
+        (_misspelled_return, r"the annotation of the return value, `flaot`, cannot be evaluated"),
+        (_hidden_import, r"parameter `x`.*outside of `if TYPE_CHECKING`"),
+    ],
+)
+def test_without_a_type_the_error_says_what_to_write(function: Any, message: str) -> None:
+    with pytest.raises(AnnotationError, match=message):
+        rudf(function)
+
+
+def _scalar_result(x: pd.Series) -> float: ...
+def _mixed(x: pa.Array, y: float) -> pa.Array: ...
+def _one_bare(x: pd.Series, y) -> pd.Series: ...
+def _two_kinds(x: pa.Array, y: pd.Series) -> pa.Array: ...
+def _chunked(x: pa.ChunkedArray) -> pa.ChunkedArray: ...
+def _frame(x: pd.DataFrame) -> pd.Series: ...
+def _iterator(x: Iterator[pd.Series]) -> Iterator[pd.Series]: ...
+def _numpy(x: np.ndarray) -> np.ndarray: ...
+def _only_returned(x: float) -> pd.Series: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (_scalar_result, r"the return value has to be annotated `pd.Series` like the parameters"),
+        (_mixed, r"`_mixed`: parameter `y` has to be annotated `pa.Array` like the others"),
+        (_one_bare, r"parameter `y` has to be annotated `pd.Series`"),
+        (_two_kinds, r"parameter `y` has to be annotated `pa.Array`"),
+        (_chunked, r"parameter `x` is annotated `ChunkedArray`.*write pa.Array or pd.Series"),
+        (_frame, r"parameter `x` is annotated `DataFrame`"),
+        (_iterator, r"parameter `x` is annotated `.*Iterator\[.*Series\]`.*pandas_udf"),
+        (_numpy, r"parameter `x` is annotated `ndarray`"),
+        (_only_returned, r"parameter `x` has to be annotated `pd.Series`"),
+    ],
+)
+def test_a_wrong_annotation_is_named(function: Any, message: str) -> None:
+    with pytest.raises(AnnotationError, match=message):
+        rudf("double")(function)
+
+
+def test_values_of_numpy_and_collections_are_plain() -> None:
+    def function(x: np.float64, y: list[int], z: dict[str, int]) -> str: ...
+
+    assert rudf(function).evalType == FunctionKind.ROW

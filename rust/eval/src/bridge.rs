@@ -1,0 +1,51 @@
+//! Arrays to pyarrow and back over the Arrow C data interface, without a copy.
+//!
+//! The structures of the interface live on this side's stack for the length of a call: pyarrow moves their content out
+//! of them (or into them), and with it the duty to call the release callback.
+
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
+use arrow_data::ArrayData;
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    intern,
+    prelude::*,
+};
+
+/// `array` as a `pyarrow.Array` of the `pyarrow.DataType` that belongs to it.
+///
+/// # Errors
+/// What pyarrow raises.
+pub fn to_pyarrow<'py>(
+    array_class: &Bound<'py, PyAny>,
+    array: &ArrayData,
+    data_type: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let exported = FFI_ArrowArray::new(array);
+    // pyarrow sets the release callback to null when it has taken the content, so dropping `exported` then does nothing.
+    array_class.call_method1(intern!(array_class.py(), "_import_from_c"), (&raw const exported as usize, data_type))
+}
+
+/// The `pyarrow.DataType` of `data_type`.
+///
+/// # Errors
+/// What pyarrow raises.
+pub fn type_to_pyarrow<'py>(py: Python<'py>, data_type: &arrow_schema::DataType) -> PyResult<Bound<'py, PyAny>> {
+    let schema = FFI_ArrowSchema::try_from(data_type).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    py.import("pyarrow")?.getattr("DataType")?.call_method1("_import_from_c", (&raw const schema as usize,))
+}
+
+/// A `pyarrow.Array` as an array that keeps it alive.
+///
+/// # Errors
+/// A `TypeError` where it is something else, and what pyarrow raises.
+pub fn from_pyarrow(array: &Bound<'_, PyAny>) -> PyResult<ArrayData> {
+    let mut exported = FFI_ArrowArray::empty();
+    let mut schema = FFI_ArrowSchema::empty();
+    array.call_method1(
+        intern!(array.py(), "_export_to_c"),
+        (&raw mut exported as usize, &raw mut schema as usize),
+    )?;
+    // SAFETY: pyarrow has just filled both structures.
+    let data = unsafe { from_ffi(exported, &schema) };
+    data.map_err(|error| PyTypeError::new_err(error.to_string()))
+}

@@ -1,0 +1,248 @@
+//! Functions of plain values, called for every row from here: no loop in Python, and no pyarrow unless a result is not of
+//! the declared type.
+
+use std::ptr;
+
+use arrow_data::ArrayData;
+use pyo3::{
+    exceptions::PyStopIteration,
+    ffi,
+    prelude::*,
+    types::{PyList, PyTuple},
+};
+use rudf_columns::{
+    SparkType,
+    input::{ColumnReader, TimeConverters},
+    output::{Pushed, ResultColumn, ResultTypes},
+};
+use rudf_segment::message::Settings;
+
+use crate::{
+    bridge,
+    error::{Place, SessionError, python_error},
+    session::Function,
+};
+
+unsafe extern "C" {
+    // PEP 590. Part of the limited API since 3.12, and exported by every libpython since 3.9, which is older than the
+    // oldest Python that rudf runs on.
+    fn PyObject_Vectorcall(
+        callable: *mut ffi::PyObject,
+        arguments: *const *mut ffi::PyObject,
+        count_and_flags: usize,
+        keywords: *mut ffi::PyObject,
+    ) -> *mut ffi::PyObject;
+}
+
+/// PEP 590's flag: the slot before the first argument may be written to, which makes calls of bound methods cheap.
+const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
+
+/// One function of plain values.
+pub(crate) struct RowFunction {
+    function: Function,
+    /// A tuple of names, or none.
+    keywords: Option<Py<PyTuple>>,
+    inputs: TimeConverters,
+    /// For reading results back, where timestamps have to keep their instant.
+    aware: TimeConverters,
+    results: ResultTypes,
+}
+
+/// What stopped the fast loop: the value of this row is not of the declared type.
+struct Foreign {
+    row: usize,
+    value: Py<PyAny>,
+}
+
+impl RowFunction {
+    pub(crate) fn new(py: Python<'_>, function: Function, settings: &Settings) -> Result<Self, SessionError> {
+        let name = function.name.clone();
+        Self::prepare(py, function).map_err(|error| python_error(py, error, &name, None, settings))
+    }
+
+    fn prepare(py: Python<'_>, function: Function) -> PyResult<Self> {
+        let keywords = if function.keywords.is_empty() {
+            None
+        } else {
+            Some(PyTuple::new(py, &function.keywords)?.unbind())
+        };
+        let datetime = py.import("datetime")?;
+        let converters = py.import("rudf.worker.datetimes")?;
+        let get = |name: &str| converters.getattr(name).map(Bound::unbind);
+        Ok(Self {
+            function,
+            keywords,
+            inputs: TimeConverters { date: get("date_of_days")?, timestamp: get("local_of_micros")? },
+            aware: TimeConverters { date: get("date_of_days")?, timestamp: get("utc_of_micros")? },
+            results: ResultTypes {
+                date: datetime.getattr("date")?.unbind(),
+                datetime: datetime.getattr("datetime")?.unbind(),
+                to_days: get("days_of_date")?,
+                to_micros: get("micros_of_datetime")?,
+            },
+        })
+    }
+
+    /// The results of `rows` rows.
+    pub(crate) fn evaluate(
+        &self,
+        py: Python<'_>,
+        arrays: &[ArrayData],
+        types: &[SparkType],
+        rows: usize,
+        batch: usize,
+        settings: &Settings,
+    ) -> Result<ArrayData, SessionError> {
+        let columns = &self.function.columns;
+        let readers: Vec<_> = columns
+            .iter()
+            .map(|column| ColumnReader::new(&arrays[*column], types[*column], settings.binary_as_bytes, &self.inputs))
+            .collect();
+        let result_type = self.function.result_type;
+        let mut results = ResultColumn::new(result_type, &settings.session_time_zone, rows, &self.results);
+        let mut calls = Calls::new(self, &readers);
+        let fail = |error: PyErr, row: usize| {
+            let place = Place { batch, row: Some(row) };
+            python_error(py, self.translate(py, error), &self.function.name, Some(place), settings)
+        };
+        let mut foreign = None;
+        for row in 0..rows {
+            let value = calls.call(py, row).map_err(|error| fail(error, row))?;
+            // SAFETY: the value is live until the end of the loop's body.
+            match unsafe { results.push(py, value.as_ptr()) } {
+                Pushed::Taken => {}
+                Pushed::Raised => return Err(fail(PyErr::fetch(py), row)),
+                Pushed::Foreign => {
+                    foreign = Some(Foreign { row, value: value.unbind() });
+                    break;
+                }
+            }
+        }
+        let taken = results.finish();
+        let Some(foreign) = foreign else { return Ok(taken) };
+        let values = self.collect(py, &taken, foreign, rows, &mut calls, &fail)?;
+        self.coerce(py, &values, settings).map_err(|error| {
+            let place = Place { batch, row: None };
+            python_error(py, error, &self.function.name, Some(place), settings)
+        })
+    }
+
+    /// All results of the batch as a list: those taken already are made into values again, the rest is computed.
+    fn collect<'py>(
+        &self,
+        py: Python<'py>,
+        taken: &ArrayData,
+        foreign: Foreign,
+        rows: usize,
+        calls: &mut Calls<'_>,
+        fail: &dyn Fn(PyErr, usize) -> SessionError,
+    ) -> Result<Bound<'py, PyList>, SessionError> {
+        let values = PyList::empty(py);
+        let append = |value: Bound<'py, PyAny>, row: usize| values.append(value).map_err(|error| fail(error, row));
+        let reader = ColumnReader::new(taken, self.function.result_type, true, &self.aware);
+        for row in 0..foreign.row {
+            // SAFETY: `value` gives a new reference, or null with an exception set.
+            let value = unsafe { Bound::from_owned_ptr_or_err(py, reader.value(py, row)) };
+            append(value.map_err(|error| fail(error, row))?, row)?;
+        }
+        append(foreign.value.into_bound(py), foreign.row)?;
+        for row in foreign.row + 1..rows {
+            append(calls.call(py, row).map_err(|error| fail(error, row))?, row)?;
+        }
+        Ok(values)
+    }
+
+    /// PySpark's own conversion of results that are not of the declared type.
+    fn coerce(&self, py: Python<'_>, values: &Bound<'_, PyList>, settings: &Settings) -> PyResult<ArrayData> {
+        let coercion = py.import("rudf.worker.coercion")?;
+        let array = coercion.call_method1(
+            "to_arrow",
+            (values, self.function.declared_type.bind(py), settings.int_to_decimal, settings.safe_cast),
+        )?;
+        bridge::from_pyarrow(&array)
+    }
+
+    /// `StopIteration` must not leave a function: PySpark reports it in words of its own.
+    fn translate(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        if !error.is_instance_of::<PyStopIteration>(py) {
+            return error;
+        }
+        let translated = py
+            .import("rudf.worker.errors")
+            .and_then(|errors| errors.call_method1("stop_iteration", (error.value(py),)));
+        translated.map_or_else(|failed| failed, PyErr::from_value)
+    }
+}
+
+/// Calls a function for one row after another, with one array of arguments for all.
+struct Calls<'a> {
+    chain: &'a [Py<PyAny>],
+    readers: &'a [ColumnReader<'a>],
+    keywords: *mut ffi::PyObject,
+    positional: usize,
+    /// A spare slot, as PEP 590 wants it, and the arguments.
+    slots: Vec<*mut ffi::PyObject>,
+}
+
+impl<'a> Calls<'a> {
+    fn new(function: &'a RowFunction, readers: &'a [ColumnReader<'a>]) -> Self {
+        Self {
+            chain: &function.function.chain,
+            readers,
+            keywords: function.keywords.as_ref().map_or(ptr::null_mut(), |names| names.as_ptr()),
+            positional: readers.len() - function.function.keywords.len(),
+            slots: vec![ptr::null_mut(); readers.len() + 1],
+        }
+    }
+
+    /// The result for `row`.
+    fn call<'py>(&mut self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyAny>> {
+        let mut made = 0;
+        for (slot, reader) in self.slots[1..].iter_mut().zip(self.readers) {
+            *slot = reader.value(py, row);
+            if slot.is_null() {
+                break;
+            }
+            made += 1;
+        }
+        let mut result = ptr::null_mut();
+        if made == self.readers.len() {
+            let mut chain = self.chain.iter();
+            if let Some(innermost) = chain.next() {
+                // SAFETY: the lock is held, the slots hold `positional` live arguments and those of the keywords, and
+                // slot 0 is the spare one.
+                result = unsafe {
+                    PyObject_Vectorcall(
+                        innermost.as_ptr(),
+                        self.slots.as_ptr().add(1),
+                        self.positional | ARGUMENTS_OFFSET,
+                        self.keywords,
+                    )
+                };
+            }
+            for outer in chain {
+                result = call_one(py, outer, result);
+            }
+        }
+        for slot in &self.slots[1..=made] {
+            // SAFETY: each of these slots holds a reference of ours.
+            unsafe { ffi::Py_DECREF(*slot) };
+        }
+        // SAFETY: a new reference, or null with an exception set.
+        unsafe { Bound::from_owned_ptr_or_err(py, result) }
+    }
+}
+
+/// Calls `function` with `argument`, which it takes over; null goes through.
+fn call_one(_py: Python<'_>, function: &Py<PyAny>, argument: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    if argument.is_null() {
+        return argument;
+    }
+    let slots = [ptr::null_mut(), argument];
+    // SAFETY: the lock is held; slot 0 is the spare one and slot 1 a live argument, whose reference is ours.
+    unsafe {
+        let result = PyObject_Vectorcall(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
+        ffi::Py_DECREF(argument);
+        result
+    }
+}

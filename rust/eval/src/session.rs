@@ -1,0 +1,157 @@
+//! One operator's functions: opened from a session message, then run over one batch after another.
+
+use arrow_data::ArrayData;
+use pyo3::{
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
+use rudf_columns::{BatchMemory, SparkType};
+use rudf_segment::message::{FunctionSpec, SessionMessage, Settings};
+
+use crate::{
+    error::{Place, SessionError, python_error},
+    row::RowFunction,
+    vectorized::VectorizedFunctions,
+};
+
+/// PySpark's eval types (`pyspark.util.PythonEvalType`) that are run here.
+pub mod eval_type {
+    /// `udf` over Arrow: a function of plain values.
+    pub const ARROW_BATCHED: i32 = 101;
+    /// `pandas_udf`: a function of pandas Series.
+    pub const SCALAR_PANDAS: i32 = 200;
+    /// `arrow_udf`: a function of pyarrow arrays.
+    pub const SCALAR_ARROW: i32 = 250;
+}
+
+/// A function with everything that the message says of it, unpickled.
+pub(crate) struct Function {
+    pub name: String,
+    /// Innermost first.
+    pub chain: Vec<Py<PyAny>>,
+    pub result_type: SparkType,
+    /// The declared type, as PySpark's object: PySpark's own conversion takes it.
+    pub declared_type: Py<PyAny>,
+    /// Input columns, positional ones first.
+    pub columns: Vec<usize>,
+    /// Names of the last columns, which are passed by keyword.
+    pub keywords: Vec<String>,
+}
+
+enum Functions {
+    Rows(Vec<RowFunction>),
+    Vectorized(VectorizedFunctions),
+}
+
+/// Functions that are ready to run. Belongs to one task; its functions are unpickled for it alone, so that what one task
+/// leaves in a function's globals is not seen by another, as in PySpark.
+pub struct Session {
+    inputs: Vec<SparkType>,
+    settings: Settings,
+    functions: Functions,
+    batches: usize,
+}
+
+impl Session {
+    /// Opens a session from an encoded [`rudf_segment::message`].
+    ///
+    /// # Errors
+    /// `Environment` where this Python cannot run the functions, `Python` where one cannot be unpickled, `Internal` where
+    /// the message is not understood.
+    pub fn open(py: Python<'_>, message: &[u8]) -> Result<Self, SessionError> {
+        let message = SessionMessage::decode(message)?;
+        let spec = &message.spec;
+        check_version(py, &spec.python_version)?;
+        set_up_services(py, &message)?;
+        let inputs = spec.inputs.iter().map(SparkType::from_json).collect::<Result<Vec<_>, _>>()?;
+        let functions =
+            spec.functions.iter().map(|f| unpickle(py, &message, f)).collect::<Result<Vec<_>, SessionError>>()?;
+        let functions = match spec.eval_type {
+            eval_type::ARROW_BATCHED => Functions::Rows(
+                functions
+                    .into_iter()
+                    .map(|function| RowFunction::new(py, function, &spec.settings))
+                    .collect::<Result<_, SessionError>>()?,
+            ),
+            kind @ (eval_type::SCALAR_PANDAS | eval_type::SCALAR_ARROW) => {
+                Functions::Vectorized(VectorizedFunctions::new(py, kind, functions, &spec.inputs, &spec.settings)?)
+            }
+            other => return Err(SessionError::internal(format!("eval type {other} is not known here"))),
+        };
+        Ok(Self { inputs, settings: message.spec.settings, functions, batches: 0 })
+    }
+
+    /// Runs all functions over one batch: one array a function, each with the batch's number of rows.
+    ///
+    /// # Errors
+    /// `Python` where a function fails or returns what its type does not allow, `Internal` where the batch is not what its
+    /// header says.
+    pub fn evaluate(&mut self, py: Python<'_>, batch: BatchMemory) -> Result<Vec<ArrayData>, SessionError> {
+        let number = self.batches;
+        self.batches += 1;
+        let (rows, arrays) = batch.arrays(&self.inputs, &self.settings.session_time_zone)?;
+        drop(batch);
+        match &mut self.functions {
+            Functions::Rows(functions) => functions
+                .iter()
+                .map(|function| function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings))
+                .collect(),
+            Functions::Vectorized(functions) => {
+                functions.evaluate(py, arrays, rows, Place { batch: number, row: None }, &self.settings)
+            }
+        }
+    }
+}
+
+fn check_version(py: Python<'_>, pickled_by: &str) -> Result<(), SessionError> {
+    let version = py.version_info();
+    let ours = format!("{}.{}", version.major, version.minor);
+    if ours == pickled_by {
+        return Ok(());
+    }
+    Err(SessionError::environment(format!("the functions were pickled by Python {pickled_by}, and this is Python {ours}")))
+}
+
+fn set_up_services(py: Python<'_>, message: &SessionMessage<'_>) -> Result<(), SessionError> {
+    let spec = &message.spec;
+    if spec.python_path.is_empty() && spec.spark_files.is_none() && spec.broadcasts.is_empty() {
+        return Ok(());
+    }
+    let set_up = || -> PyResult<()> {
+        let arguments = PyDict::new(py);
+        arguments.set_item("python_path", &spec.python_path)?;
+        arguments.set_item("spark_files", &spec.spark_files)?;
+        arguments.set_item("broadcasts", &spec.broadcasts)?;
+        py.import("rudf.worker.services")?.call_method("set_up", (), Some(&arguments))?;
+        Ok(())
+    };
+    set_up().map_err(|error| {
+        SessionError::environment(format!("Spark's services cannot be set up in this Python: {error}"))
+    })
+}
+
+fn unpickle(py: Python<'_>, message: &SessionMessage<'_>, spec: &FunctionSpec) -> Result<Function, SessionError> {
+    let failed = |error: PyErr| python_error(py, error, &spec.name, None, &message.spec.settings);
+    let loads = py.import("rudf.worker.services").and_then(|m| m.getattr("load_command")).map_err(failed)?;
+    let mut chain = Vec::with_capacity(spec.chain.len());
+    let mut declared = None;
+    for range in &spec.chain {
+        let (function, declared_type): (Py<PyAny>, Py<PyAny>) = loads
+            .call1((PyBytes::new(py, message.blob(*range)),))
+            .and_then(|command| command.extract())
+            .map_err(failed)?;
+        chain.push(function);
+        declared = Some(declared_type);
+    }
+    let declared_type =
+        declared.ok_or_else(|| SessionError::internal(format!("`{}` is a chain of no functions", spec.name)))?;
+    let (named, positional): (Vec<_>, Vec<_>) = spec.arguments.iter().partition(|argument| argument.name.is_some());
+    Ok(Function {
+        name: spec.name.clone(),
+        chain,
+        result_type: SparkType::from_json(&spec.result_type)?,
+        declared_type,
+        columns: positional.iter().chain(&named).map(|argument| argument.column).collect(),
+        keywords: named.iter().filter_map(|argument| argument.name.clone()).collect(),
+    })
+}

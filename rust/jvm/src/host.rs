@@ -1,0 +1,56 @@
+//! What a worker host is: something that runs the functions of a session over record batches.
+//!
+//! Nothing above this module knows which host runs. A session is driven by one task thread: it lays a batch out in a
+//! segment from [`WorkerSession::acquire`], hands it over with [`WorkerSession::submit`], and may lay out the next one
+//! before it asks for the result with [`WorkerSession::take`]. Results come in the order of submission.
+
+use std::{sync::Arc, time::Duration};
+
+use rudf_segment::{layout::ColumnDescriptor, memory::Segment};
+
+use crate::error::NativeError;
+
+/// Runs Python somewhere.
+pub trait WorkerHost: Send + Sync {
+    /// Opens a session from an encoded [`rudf_segment::message`].
+    ///
+    /// # Errors
+    /// [`NativeError::Environment`] where this host cannot run the session at all, [`NativeError::Python`] where a
+    /// function cannot be unpickled.
+    fn open(&self, message: Vec<u8>) -> Result<Box<dyn WorkerSession>, NativeError>;
+
+    /// One line of JSON about the Python that runs: `executable`, `version`, `packages`.
+    fn describe(&self) -> String;
+}
+
+/// One operator's functions on one partition.
+pub trait WorkerSession: Send {
+    /// Memory of at least `capacity` bytes for the next batch.
+    ///
+    /// # Errors
+    /// [`NativeError::Internal`] where there is no memory.
+    fn acquire(&self, capacity: usize) -> Result<Arc<Segment>, NativeError>;
+
+    /// Hands a batch over; the first `length` bytes of `segment` are not written any more.
+    ///
+    /// # Errors
+    /// [`NativeError::Internal`] where the session has ended.
+    fn submit(&self, segment: Arc<Segment>, length: usize) -> Result<(), NativeError>;
+
+    /// The result of the oldest batch that has not been taken yet; `None` where it is not there within `timeout`.
+    ///
+    /// # Errors
+    /// What the function raised, or why the worker is gone.
+    fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError>;
+
+    /// Asks the running function to stop. The session can only be dropped afterwards.
+    fn interrupt(&self);
+}
+
+/// The results of one batch, valid until dropped.
+pub trait ResultBatch: Send {
+    fn rows(&self) -> u64;
+
+    /// One descriptor a function, with absolute addresses.
+    fn columns(&self) -> &[ColumnDescriptor];
+}

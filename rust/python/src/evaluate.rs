@@ -1,0 +1,144 @@
+//! Sessions from Python: to run functions over arrays without Spark, in tests and by hand.
+
+use std::{
+    ptr::NonNull,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use arrow_data::ArrayData;
+use arrow_schema::DataType;
+use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
+use rudf_columns::BatchMemory;
+use rudf_eval::{Session, SessionError, bridge};
+use rudf_segment::{
+    layout::{BATCH_MAGIC, BUFFER_ALIGNMENT, DESCRIPTOR_WORDS, HEADER_WORDS},
+    memory::{Segment, SegmentPool},
+    message::{self, SessionSpec},
+};
+
+/// Batches whose memory is still referred to.
+static HELD_BATCHES: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<NativeSession>()?;
+    module.add_function(wrap_pyfunction!(session_message, module)?)?;
+    module.add_function(wrap_pyfunction!(held_batches, module)?)?;
+    Ok(())
+}
+
+/// Encodes a session message from its JSON document and the pickled functions.
+#[pyfunction]
+fn session_message<'py>(py: Python<'py>, document: &str, blobs: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let spec: SessionSpec = serde_json::from_str(document).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let bytes = message::encode(&spec, blobs).map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+/// How many batches are still referred to by arrays.
+#[pyfunction]
+fn held_batches() -> usize {
+    HELD_BATCHES.load(Ordering::SeqCst)
+}
+
+/// A session, opened from an encoded session message.
+#[pyclass(name = "Session", unsendable)]
+struct NativeSession {
+    session: Session,
+    pool: SegmentPool,
+}
+
+#[pymethods]
+impl NativeSession {
+    #[new]
+    fn new(py: Python<'_>, message: &[u8]) -> PyResult<Self> {
+        let session = Session::open(py, message).map_err(|error| raise(&error))?;
+        Ok(Self { session, pool: SegmentPool::new() })
+    }
+
+    /// Lays `columns` (pyarrow arrays) out as a batch of `rows` rows and runs the functions over it.
+    fn evaluate(&mut self, py: Python<'_>, columns: Vec<Bound<'_, PyAny>>, rows: usize) -> PyResult<Vec<Py<PyAny>>> {
+        let arrays = columns.iter().map(bridge::from_pyarrow).collect::<PyResult<Vec<_>>>()?;
+        let memory = self.lay_out(&arrays, rows)?;
+        let results = self.session.evaluate(py, memory).map_err(|error| raise(&error))?;
+        let class = py.import("pyarrow")?.getattr("Array")?;
+        results
+            .iter()
+            .map(|array| {
+                let data_type = bridge::type_to_pyarrow(py, array.data_type())?;
+                Ok(bridge::to_pyarrow(&class, array, &data_type)?.unbind())
+            })
+            .collect()
+    }
+}
+
+/// Fails as `(kind, text)` of the session's error.
+fn raise(error: &SessionError) -> PyErr {
+    PyValueError::new_err((error.kind as u32, error.text.clone()))
+}
+
+/// Counts a batch for as long as somebody refers to it.
+struct Counted(#[allow(dead_code, reason = "held for its drop")] Arc<Segment>);
+
+impl Counted {
+    fn new(segment: Arc<Segment>) -> Self {
+        HELD_BATCHES.fetch_add(1, Ordering::SeqCst);
+        Self(segment)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        HELD_BATCHES.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl NativeSession {
+    fn lay_out(&self, arrays: &[ArrayData], rows: usize) -> PyResult<BatchMemory> {
+        let bytes = batch_bytes(arrays, rows);
+        let segment = self.pool.acquire(bytes.len()).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        // SAFETY: the segment is at least that long, and nobody else refers to it yet.
+        unsafe { segment.base().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        let base = NonNull::new(segment.base()).ok_or_else(|| PyValueError::new_err("no memory"))?;
+        let owner = Arc::new(Counted::new(segment));
+        // SAFETY: the segment lives with its owner and is not written again before the owner is dropped.
+        Ok(unsafe { BatchMemory::new(base, bytes.len(), owner) })
+    }
+}
+
+/// A batch in the layout of `rudf_segment::layout`.
+fn batch_bytes(arrays: &[ArrayData], rows: usize) -> Vec<u8> {
+    let mut words = vec![BATCH_MAGIC, rows as u64, arrays.len() as u64, 0];
+    words.resize(HEADER_WORDS + arrays.len() * DESCRIPTOR_WORDS, 0);
+    let mut bytes = vec![0; words.len() * 8];
+    let mut place = |data: &[u8]| {
+        bytes.resize(bytes.len().next_multiple_of(BUFFER_ALIGNMENT), 0);
+        let position = bytes.len() as u64;
+        bytes.extend_from_slice(data);
+        (position, data.len() as u64)
+    };
+    for (index, array) in arrays.iter().enumerate() {
+        let at = HEADER_WORDS + index * DESCRIPTOR_WORDS;
+        words[at + 1] = array.offset() as u64;
+        if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
+            words[at] = nulls.null_count() as u64;
+            // The bits from the array's first row on, moved to where the values' first row is.
+            let bits: Vec<bool> = std::iter::repeat_n(true, array.offset()).chain(nulls.iter()).collect();
+            let bits = arrow_buffer::BooleanBuffer::from(bits);
+            (words[at + 3], words[at + 4]) = place(bits.values());
+        }
+        let variable = matches!(array.data_type(), DataType::Utf8 | DataType::Binary);
+        let buffers = array.buffers();
+        if variable {
+            words[at + 2] = 4;
+            (words[at + 5], words[at + 6]) = place(buffers[0].as_slice());
+        }
+        (words[at + 7], words[at + 8]) = place(buffers[usize::from(variable)].as_slice());
+    }
+    for (slot, word) in bytes.chunks_exact_mut(8).zip(&words) {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
+}

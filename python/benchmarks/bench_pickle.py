@@ -2,8 +2,8 @@
 
 Usage: ``python bench_pickle.py [--json FILE] [--rounds N] [NAME ...]``
 
-Each figure is the best of several rounds, in microseconds; ratios are cloudpickle / rudf (more is better). "cold" is the
-first pickle of freshly compiled code: the median of several compilations.
+Each figure is the best of several rounds, in microseconds; ratios are cloudpickle / rudf (more is better). "cold" is
+the first pickle of freshly compiled code: the median of several compilations.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import fractions
+import functools
 import gc
 import json
 import math
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+
 from rudf import pickle as rudf_pickle
 
 #: Source of each payload of code: leaves it in ``obj``.
@@ -186,7 +188,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="only these payloads")
     options = parser.parse_args()
     groups: dict[str, dict[str, tuple[Callable[[], Any], str | None]]] = {
-        "code": {name: ((lambda source=source: _build(source)), source) for name, source in CODE.items()},
+        "code": {name: (functools.partial(_build, source), source) for name, source in CODE.items()},
         "objects": {name: (make, None) for name, make in OBJECTS.items()},
         "plain": {name: (make, None) for name, make in PLAIN.items()},
     }

@@ -30,7 +30,7 @@ _views: dict[type, str] = {
 
 
 def _maker(value: Any) -> Callable[..., Any]:
-    """The type of a value, as something to call."""
+    """Return the type of a value, as something to call."""
     return type(value)
 
 

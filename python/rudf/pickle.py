@@ -200,7 +200,7 @@ class Pickler:
         self._write(payload)
 
     def _hooks(self) -> tuple[Any, Any, Any]:
-        """Return what a subclass or an instance has changed: dispatch table, reducer, persistent ids."""
+        """Find what a subclass or an instance has changed: dispatch table, reducer, persistent ids."""
         table = self.dispatch_table
         if table is Pickler.dispatch_table and not table.maps[0]:
             table = None

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from fresh import build
+
 from rudf import pickle as rudf_pickle
 
 
@@ -47,12 +48,24 @@ def test_path_goes_through_globals_and_functions() -> None:
     assert "at obj → global 'helper' → global 'LOCK'; defined in job.py, line 4" in message
 
 
+def test_path_names_a_function_in_a_container() -> None:
+    message = refusal(
+        """
+        import threading
+        LOCK = threading.Lock()
+        def score(x): return LOCK
+        obj = (score, "double")
+        """
+    )
+    assert "at tuple → [0] → score → global 'LOCK'; defined in job.py, line 4" in message
+
+
 def test_path_names_defaults_attributes_and_elements() -> None:
     lock = "__import__('threading').Lock()"
     assert "obj → defaults → [0]" in refusal(f"def obj(x={lock}): pass")
     assert "obj → .extra" in refusal(f"def obj(): pass\nobj.extra = {lock}")
-    assert "set object → element" in refusal(f"obj = {{{lock}}}")
-    assert "partial object" in refusal(f"import functools\nobj = functools.partial(print, {lock})")
+    assert "set → element" in refusal(f"obj = {{{lock}}}")
+    assert "at partial" in refusal(f"import functools\nobj = functools.partial(print, {lock})")
 
 
 def test_spark_context_is_refused_with_path_and_hint() -> None:
@@ -86,6 +99,15 @@ def test_rubbish_from_reduce_is_refused(result: object) -> None:
 
     with pytest.raises(pickle.PicklingError):
         rudf_pickle.dumps(Rubbish())
+
+
+def test_object_that_reduces_to_itself_is_refused() -> None:
+    class Endless:
+        def __reduce__(self) -> tuple[object, tuple[object]]:
+            return (list, (self,))
+
+    with pytest.raises(pickle.PicklingError, match="excessively deep recursion"):
+        rudf_pickle.dumps(Endless())
 
 
 def test_list_that_changes_meanwhile_is_no_crash() -> None:

@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 
 from fresh import CHILD, build, load_fresh
+
 from rudf import pickle as rudf_pickle
 
 POINT = """

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fresh import load_fresh
+
 from rudf import pickle as rudf_pickle
 
 
@@ -61,7 +62,7 @@ def test_dispatch_table_of_instance_class_and_base() -> None:
         return (int, (obj.value,))
 
     class Table(rudf_pickle.CloudPickler):
-        dispatch_table = {Plain: reduce}
+        dispatch_table = {Plain: reduce}  # noqa: RUF012
 
     assert pickle.loads(written(Table, Plain(3))) == 3
     file = io.BytesIO()

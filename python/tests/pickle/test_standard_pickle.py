@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rudf import pickle as rudf_pickle
 
 ATOMS = st.one_of(

@@ -90,7 +90,7 @@ impl<'py> Saver<'py> {
         let name: Bound<'py, PyString> = class.getattr(intern!(py, "__name__"))?.cast_into()?;
         let bases = class.getattr(intern!(py, "__bases__"))?;
         let attributes = class_dict(class)?;
-        let mut steps = vec![Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Text(key.clone())];
+        let mut steps = vec![Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Text(key)];
         self.maker(class, &mut steps)?;
         steps.extend([
             Step::Text(name),
@@ -100,11 +100,10 @@ impl<'py> Saver<'py> {
         self.namespace(class, &attributes, &mut steps)?;
         steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
         let members = self.enum_members(class, &attributes)?;
-        self.new_members(class, &key, &members, &mut steps)?;
+        self.new_members(class, &members, &mut steps)?;
         steps.extend([
             Step::Receiver("fill"),
             Step::Op(&[op::MARK]),
-            Step::Text(key),
             Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ]);
@@ -141,7 +140,7 @@ impl<'py> Saver<'py> {
             steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
             return Ok(());
         }
-        let is_abstract_base = metaclass.is_subclass(&py.import("abc")?.getattr("ABCMeta")?)?;
+        let is_abstract_base = metaclass.is_subclass(self.known.abstract_metaclass.bind(py))?;
         if is_abstract_base {
             steps.push(Step::Global("abc", "ABCMeta.__new__"));
         } else {
@@ -177,7 +176,7 @@ impl<'py> Saver<'py> {
             }
         }
         if let Some(slots) = attributes.get_item(intern!(py, "__slots__"))? {
-            let slots = if slots.hasattr(intern!(py, "__next__"))? { member_names(attributes)? } else { slots };
+            let slots = if slots.hasattr(intern!(py, "__next__"))? { self.slot_names(attributes)? } else { slots };
             steps.push(Step::Name("__slots__"));
             steps.push(Step::Save(slots, Role::Data, Label::Part("__slots__")));
         }
@@ -187,12 +186,19 @@ impl<'py> Saver<'py> {
         }
         // A property of that name can only be given at birth.
         if let Some(dict) = attributes.get_item(intern!(py, "__dict__"))?
-            && !is_getset(&dict)
+            && !dict.get_type().is(&self.known.getset)
         {
             steps.push(Step::Name("__dict__"));
             steps.push(Step::Save(dict, Role::Data, Label::Part("__dict__")));
         }
         self.check_bases(class)
+    }
+
+    /// The names of the slots, where `__slots__` was an iterator that is used up.
+    fn slot_names(&self, attributes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+        let slots = attributes.iter().filter(|(_, value)| value.get_type().is(&self.known.slot));
+        let names: Vec<_> = slots.map(|(name, _)| name).collect();
+        Ok(PyTuple::new(self.py, names)?.into_any())
     }
 
     /// Refuses at the sender what could not be made at the receiver.
@@ -229,7 +235,8 @@ impl<'py> Saver<'py> {
         for (key, value) in first.into_iter().chain(rest) {
             let Ok(name) = key.cast_into::<PyString>() else { continue };
             let text = name.to_str()?;
-            let is_slot = is_member(&value) && value.getattr(intern!(py, "__objclass__"))?.is(class);
+            let is_slot =
+                value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
             if NOT_ATTRIBUTES.contains(&text) || is_slot || (text == "__doc__" && value.is_none()) {
                 continue;
             }
@@ -246,8 +253,7 @@ impl<'py> Saver<'py> {
     /// Virtual subclasses of an abstract base class, registered again at the receiver.
     fn registered_subclasses(&self, class: &Bound<'py, PyType>, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
         let py = self.py;
-        let abc = py.import("abc")?;
-        if !class.get_type().is_subclass(&abc.getattr(intern!(py, "ABCMeta"))?)? {
+        if !class.get_type().is_subclass(self.known.abstract_metaclass.bind(py))? {
             return Ok(());
         }
         let Ok(dump) = py.import("_abc")?.getattr("_get_dump")?.call1((class,)) else { return Ok(()) };
@@ -277,20 +283,6 @@ pub(crate) fn class_dict<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py,
     let dict = PyDict::new(py);
     dict.call_method1(intern!(py, "update"), (class.getattr(intern!(py, "__dict__"))?,))?;
     Ok(dict)
-}
-
-fn is_getset(value: &Bound<'_, PyAny>) -> bool {
-    value.get_type().name().is_ok_and(|name| name == "getset_descriptor")
-}
-
-fn is_member(value: &Bound<'_, PyAny>) -> bool {
-    value.get_type().name().is_ok_and(|name| name == "member_descriptor")
-}
-
-/// The names of the slots, where `__slots__` was an iterator that is used up.
-fn member_names<'py>(attributes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
-    let names: Vec<_> = attributes.iter().filter(|(_, value)| is_member(value)).map(|(name, _)| name).collect();
-    Ok(PyTuple::new(attributes.py(), names)?.into_any())
 }
 
 /// Whether a method written in Python has keyword-only parameters without a default.
@@ -350,7 +342,6 @@ impl<'py> Saver<'py> {
     fn new_members(
         &self,
         class: &Bound<'py, PyType>,
-        key: &Bound<'py, PyString>,
         members: &[Member<'py>],
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
@@ -359,7 +350,6 @@ impl<'py> Saver<'py> {
             steps.extend([
                 Step::Receiver("member"),
                 Step::Op(&[op::MARK]),
-                Step::Text(key.clone()),
                 Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
                 Step::Name(member.table),
                 Step::Save(member.entry.clone(), Role::Data, Label::Silent),

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::frame::{Elements, Frame, Label, Origin, Role};
-use crate::global::{repr, type_name};
+use crate::global::repr;
 use crate::save::Saver;
 
 /// What to do about objects that are met often, by a part of the message or the type's name.
@@ -94,7 +94,18 @@ impl<'py> Saver<'py> {
     /// The way from the root to where the work stands.
     fn path(&self, root: &Bound<'py, PyAny>) -> String {
         let mut parts = vec![root_name(root)];
-        parts.extend(self.stack.iter().filter_map(segment));
+        let mut below: Option<&Frame<'py>> = None;
+        for frame in &self.stack {
+            // A function in a container has no name of its own in the path yet.
+            if let Frame::Script(script) = frame
+                && let Some(origin) = &script.origin
+                && matches!(below, Some(Frame::List(..) | Frame::Tuple(..) | Frame::Dict(..) | Frame::Elements(..)))
+            {
+                parts.push(origin.name.clone());
+            }
+            parts.extend(segment(frame));
+            below = Some(frame);
+        }
         if parts.len() > DEEPEST {
             let left_out = parts.len() - DEEPEST;
             parts.splice(DEEPEST / 2..DEEPEST / 2 + left_out, [format!("… {left_out} more …")]);
@@ -108,7 +119,8 @@ fn root_name(root: &Bound<'_, PyAny>) -> String {
         .ok()
         .flatten()
         .and_then(|name| name.extract().ok())
-        .unwrap_or_else(|| format!("{} object", type_name(root)))
+        .or_else(|| root.get_type().name().ok().map(|name| name.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| "object".to_owned())
 }
 
 fn segment(frame: &Frame<'_>) -> Option<String> {

@@ -53,6 +53,7 @@ pub(crate) enum Step<'py> {
 
 /// Where a by-value function or class was defined.
 pub(crate) struct Origin {
+    pub(crate) name: String,
     pub(crate) file: String,
     pub(crate) line: i32,
 }

@@ -209,7 +209,7 @@ impl<'py> Saver<'py> {
             name: string(info.name),
             qualname: string(info.qualname),
             doc: info.doc.map(string),
-            origin: Arc::new(Origin { file: string(&info.file), line: info.line }),
+            origin: Arc::new(Origin { name: string(info.qualname), file: string(&info.file), line: info.line }),
             bytes: info.bytes,
         });
         cache_facts(code, &facts)?;

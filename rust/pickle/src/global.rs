@@ -172,7 +172,7 @@ impl<'py> Saver<'py> {
     pub(crate) fn module(&mut self, module: &Bound<'py, PyAny>) -> Rest<'py> {
         let name = module.getattr(intern!(self.py, "__name__"))?.cast_into::<PyString>()?;
         let text = name.to_str()?;
-        if self.modules.contains(&name)? && !self.options.by_value.iter().any(|by_value| by_value == text) {
+        if self.modules.contains(&name)? && !self.options.is_by_value(text) {
             self.import(text)?;
             self.memoize(module);
             return Ok(None);

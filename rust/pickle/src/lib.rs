@@ -4,13 +4,15 @@
 //! top of that, functions and classes that the receiver cannot import travel as their definition. Every pickle loads
 //! with the standard library's `pickle.loads` alone, on the minor version of Python that wrote it.
 //!
-//! Where to look: `save` is the loop and the builtin values, `reduce` the objects that describe themselves, `global`
+//! Where to look: `save` is the loop, `containers` and `binary` the builtin values, `reduce` the objects that describe themselves, `global`
 //! decides between reference and value, `function`, `code` and `class` write definitions, `writer` and `memo` are the
 //! stream, `error` makes the messages.
 
+mod binary;
 mod buffer;
 mod class;
 mod code;
+mod containers;
 mod error;
 mod frame;
 mod function;

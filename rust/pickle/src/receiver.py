@@ -2,7 +2,8 @@
 #
 # A class that travels by value has a key. The receiver keeps the class it made for a key for as long as it lives, so that
 # the same class in two pickles is the same class there; a later pickle brings it up to date. A class that this process
-# has defined itself is never changed by a load.
+# has defined itself is never changed by a load. This file is in the bytes, compressed and without its comments, and is run
+# where no pickle of classes was loaded before; it can rely on the standard library only.
 
 
 def registry():
@@ -11,7 +12,7 @@ def registry():
     from types import ModuleType
 
     module = ModuleType("_rudf_classes_1")
-    known, keys, own, created = {}, {}, set(), set()
+    known, keys, own = {}, {}, set()
 
     def remember(key, obj, is_own=False):
         address = id(obj)
@@ -44,21 +45,20 @@ def registry():
                 for cls, hook in hooks:
                     type.__setattr__(cls, "__init_subclass__", hook)
             remember(key, obj)
-            created.add(key)
         return obj
 
-    def member(key, cls, table, entry, make, *arguments):
-        if key in created:
-            return make(cls, *arguments)
-        return cls.__dict__[table][entry]
+    def member(cls, table, entry, make, *arguments):
+        # A class that is not filled yet has no table of members.
+        if table in cls.__dict__:
+            return cls.__dict__[table][entry]
+        return make(cls, *arguments)
 
-    def fill(key, cls, attributes, members=()):
-        if key not in own:
+    def fill(cls, attributes, members=()):
+        if keys[id(cls)] not in own:
             for obj, state in members:
                 obj.__dict__.update(state)
             for name, value in attributes.items():
                 type.__setattr__(cls, name, value)
-        created.discard(key)
 
     module.__dict__.update(remember=remember, define=define, member=member, fill=fill, keys=keys, counts={})
     sys.modules.setdefault("_rudf_classes_1", module)

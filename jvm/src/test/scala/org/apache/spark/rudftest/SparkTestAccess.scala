@@ -1,0 +1,20 @@
+package org.apache.spark.rudftest
+
+import java.util.{ArrayList, HashMap}
+
+import org.apache.spark.SparkContext
+import org.apache.spark.api.python.{PythonFunction, SimplePythonFunction}
+import org.apache.spark.broadcast.Broadcast
+import org.apache.spark.sql.Column
+import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
+import org.apache.spark.sql.types.DataType
+
+/** Makes Python functions as PySpark does through py4j; lies here because Scala hides the classes from other packages. */
+object SparkTestAccess {
+  def pythonFunction(command: Array[Byte], python: String, version: String, context: SparkContext): PythonFunction =
+    SimplePythonFunction(command.toSeq, new HashMap[String, String](), new ArrayList[String](), python, version,
+      new ArrayList[Broadcast[org.apache.spark.api.python.PythonBroadcast]](), context.collectionAccumulator[Array[Byte]])
+
+  def pythonUdf(name: String, function: PythonFunction, returnType: String, evalType: Int, columns: Seq[Column]): Column =
+    UserDefinedPythonFunction(name, function, DataType.fromDDL(returnType), evalType, udfDeterministic = true)(columns: _*)
+}

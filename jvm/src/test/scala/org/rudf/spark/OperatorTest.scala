@@ -1,0 +1,145 @@
+package org.rudf.spark
+
+import java.io.File
+import java.nio.file.Files
+
+import scala.sys.process.Process
+
+import org.junit.{AfterClass, Assume, BeforeClass, Test}
+import org.junit.Assert.{assertEquals, assertFalse, assertTrue}
+
+import org.apache.spark.rudftest.SparkTestAccess
+import org.apache.spark.sql.{Column, DataFrame, Row, SparkSession}
+import org.apache.spark.sql.functions.{col, expr}
+
+/** The operator on a local session, with functions that the project's own Python has pickled and sealed. */
+object OperatorTest {
+  private var spark: SparkSession = _
+  private val python = System.getProperty("rudf.test.python")
+  private lazy val directory = Files.createTempDirectory("rudf-operator-test").toFile
+
+  @BeforeClass def start(): Unit = {
+    Assume.assumeTrue("the virtual environment is there", new File(python).canExecute)
+    spark = SparkSession.builder().master("local[2]").appName("operator")
+      .config("spark.ui.enabled", "false")
+      .config("spark.plugins", classOf[RudfPlugin].getName)
+      .config("spark.rudf.python", python)
+      .config("spark.sql.shuffle.partitions", "3")
+      .config("spark.sql.warehouse.dir", new File(directory, "warehouse").getPath)
+      .getOrCreate()
+    spark.sparkContext.setLogLevel("ERROR")
+  }
+
+  @AfterClass def stop(): Unit = if (spark != null) spark.stop()
+
+  /** A function that Python has pickled; sealed as `@rudf` does it, or as a stock `udf` would be. */
+  def udf(definition: String, returnType: String, evalType: Int = 101, seal: Boolean = true): Seq[Column] => Column = {
+    val target = File.createTempFile("command", ".pickle", directory)
+    val script =
+      s"""import datetime, sys
+         |from rudf.pickle import dumps
+         |from rudf.payload import seal
+         |from pyspark.sql.types import _parse_datatype_json_string as parse
+         |__name__ = "__main__"
+         |$definition
+         |pickled = dumps((f, parse('${org.apache.spark.sql.types.DataType.fromDDL(returnType).json}')))
+         |open("$target", "wb").write(${if (seal) "seal(pickled, 'f')" else "pickled"})
+         |""".stripMargin
+    val version = Process(Seq(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")).!!.trim
+    assertEquals(0, Process(Seq(python, "-c", script)).!)
+    val command = Files.readAllBytes(target.toPath)
+    val function = SparkTestAccess.pythonFunction(command, python, version, spark.sparkContext)
+    columns => SparkTestAccess.pythonUdf("f", function, returnType, evalType, columns)
+  }
+}
+
+class OperatorTest {
+  import OperatorTest.udf
+
+  private def spark: SparkSession = SparkSession.active
+  private def plan(frame: DataFrame): String = frame.queryExecution.executedPlan.toString
+
+  private def parquet(name: String, frame: DataFrame): DataFrame = {
+    val path = Files.createTempDirectory(name).toString
+    frame.write.mode("overwrite").parquet(path)
+    spark.read.parquet(path)
+  }
+
+  @Test def aColumnarChildGivesColumnsAndPassesTheOthersBy(): Unit = {
+    val twice = udf("f = lambda v: None if v is None else v * 2", "bigint")
+    val data = parquet("columnar", spark.range(0, 20000, 1, 3)
+      .selectExpr("id", "concat('s', id) as s", "if(id % 3 = 0, null, id) as n", "id % 2 = 0 as b"))
+    val frame = data.select(col("*"), twice(Seq(col("n"))).as("t"))
+    assertTrue(plan(frame), plan(frame).contains("RudfEval"))
+    assertTrue(plan(frame), plan(frame).indexOf("ColumnarToRow") < plan(frame).indexOf("RudfEval"))
+    val wrong = frame.where("not (t <=> n * 2) or s != concat('s', id) or b != (id % 2 = 0)").count()
+    assertEquals(0L, wrong)
+    assertEquals(20000L, frame.count())
+  }
+
+  @Test def aRowChildKeepsColumnsOfAnyType(): Unit = {
+    val upper = udf("f = lambda s: s.upper()", "string")
+    val frame = spark.range(0, 1000, 1, 2)
+      .selectExpr("id", "array(id) as a", "named_struct('x', id) as st", "cast(id as decimal(20,3)) as d", "concat('s', id) as s")
+      .select(col("*"), upper(Seq(col("s"))).as("u"))
+    assertTrue(plan(frame).contains("RudfEval"))
+    assertEquals(0L, frame.where("u != concat('S', id) or a[0] != id or st.x != id or d != id").count())
+  }
+
+  @Test def sealedAndOtherFunctionsOfOneNodeArePlannedApart(): Unit = {
+    val ours = udf("f = lambda v: v + 1", "bigint")
+    val stock = udf("f = lambda v: v + 1", "bigint", seal = false)
+    val frame = spark.range(3).select(ours(Seq(col("id"))).as("a"), stock(Seq(col("id"))).as("b"))
+    assertTrue(plan(frame), plan(frame).contains("RudfEval") && plan(frame).contains("ArrowEvalPython"))
+    assertEquals(Seq(Row(1, 1), Row(2, 2), Row(3, 3)), frame.collect().toSeq)
+  }
+
+  @Test def aFunctionOfAnUnsupportedTypeStaysWithSparkAndExplainSaysWhy(): Unit = {
+    val length = udf("f = lambda a: len(a)", "int")
+    val frame = spark.range(3).select(length(Seq(expr("array(id, id)"))).as("n"))
+    assertFalse(plan(frame).contains("RudfEval"))
+    assertTrue(plan(frame), plan(frame).contains("rudf: left to Spark because `f`: an argument has the type ARRAY<BIGINT>"))
+    assertEquals(Seq(2, 2, 2), frame.collect().map(_.getInt(0)).toSeq)
+  }
+
+  @Test def aDamagedPayloadIsNotRun(): Unit = {
+    val command = "pickle".getBytes ++ """{"sha256": "00", "python": "3.11", "name": "f"}""".getBytes
+    val seal = java.nio.ByteBuffer.allocate(12).order(java.nio.ByteOrder.LITTLE_ENDIAN).putInt(command.length - 6)
+      .put("RUDF\u0001\r\n\u0000".getBytes("ISO-8859-1")).array()
+    assertEquals(Some(Left("its payload is damaged: the checksum does not match")), Payload.unseal(command ++ seal))
+    assertEquals(None, Payload.unseal(command))
+    assertEquals(Some(Left("its payload is damaged: the seal cannot be read")), Payload.unseal(seal))
+  }
+
+  @Test def switchingOffTakesEffectAtOnce(): Unit = {
+    val twice = udf("f = lambda v: v * 2", "bigint")
+    spark.conf.set(RudfConf.Enabled, "false")
+    try {
+      val off = spark.range(3).select(twice(Seq(col("id"))))
+      assertTrue(plan(off), plan(off).contains("left to Spark because spark.rudf.enabled is false"))
+    } finally spark.conf.unset(RudfConf.Enabled)
+    assertTrue(plan(spark.range(3).select(twice(Seq(col("id"))))).contains("RudfEval"))
+  }
+
+  @Test def batchesAreAsLargeAsTheConfSays(): Unit = {
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "7")
+    try {
+      val lengths = udf("import pyarrow as pa\ndef f(v):\n    import pyarrow as pa\n    return pa.array([len(v)] * len(v))", "bigint", 250)
+      val data = parquet("batches", spark.range(0, 20, 1, 1).toDF())
+      for (child <- Seq(data, data.where("id >= 0"))) {
+        val sizes = child.select(lengths(Seq(col("id"))).as("n")).collect().map(_.getLong(0)).toSeq
+        assertEquals(Seq.fill(14)(7L) ++ Seq.fill(6)(6L), sizes)
+      }
+    } finally spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+  }
+
+  @Test def metricsCountRowsAndBatches(): Unit = {
+    val twice = udf("f = lambda v: v * 2", "bigint")
+    val frame = spark.range(0, 25000, 1, 1).select(twice(Seq(col("id"))).as("t"))
+    val node = frame.queryExecution.executedPlan.collectFirst { case n: RudfEvalExec => n }.get
+    frame.queryExecution.executedPlan.execute().count()
+    assertEquals(25000L, node.metrics("numOutputRows").value)
+    assertEquals(3L, node.metrics("numBatches").value)
+    assertEquals(0L, node.metrics("partitionsLeftToSpark").value)
+  }
+}

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 spark = SparkSession.builder.getOrCreate()
 spark.sparkContext.setLogLevel("OFF")
 results: dict[str, Any] = {}
+#: Functions of pyarrow arrays came with PySpark 4.1.
+HAS_ARROW = spark.version >= "4.1"
 
 
 @rudf("bigint")
@@ -41,6 +43,8 @@ def works() -> bool:
 
 
 def fails(name: str, frame: Callable[[], DataFrame], *expected: str) -> None:
+    if name in ("exception in arrow", "too few rows") and not HAS_ARROW:
+        return
     try:
         frame().collect()
         outcome: Any = "it did not fail"
@@ -66,7 +70,6 @@ def deep(value):
     return helper(value)
 
 
-@rudf("bigint")
 def arrow_fails(value: pa.Array) -> pa.Array:
     raise ValueError("not today")
 
@@ -76,7 +79,6 @@ def pandas_fails(value: pd.Series) -> pd.Series:
     raise ValueError("not today")
 
 
-@rudf("bigint")
 def too_few(value: pa.Array) -> pa.Array:
     return value.slice(1)
 
@@ -114,11 +116,31 @@ def _refuse() -> None:
 unloadable = Unloadable()
 
 ids = spark.range(0, 20, 1, 2)
-fails("exception", lambda: ids.select(inverse("id")), "ZeroDivisionError: division by zero", "failures.py", "in inverse", "`inverse`", "row 7")
-fails("exception in a helper", lambda: ids.select(deep("id")), "KeyError: 'no 0'", "in helper", "in deep", "`deep`")
-fails("exception in arrow", lambda: ids.select(arrow_fails("id")), "ValueError: not today", "in arrow_fails", "`arrow_fails`")
-fails("exception in pandas", lambda: ids.select(pandas_fails("id")), "ValueError: not today", "in pandas_fails", "`pandas_fails`")
-fails("too few rows", lambda: ids.select(too_few("id")), "RESULT_ROWS_MISMATCH", "`too_few`")
+fails(
+    "exception",
+    lambda: ids.select(inverse("id")),
+    "ZeroDivisionError: division by zero",
+    "failures.py",
+    "in inverse",
+    "`inverse`",
+    "row 7",
+)
+fails("exception in a helper", lambda: ids.select(deep("id")), "KeyError: 'no ", "in helper", "in deep", "`deep`")
+fails(
+    "exception in arrow",
+    lambda: ids.select(rudf(arrow_fails, "bigint")("id")),
+    "ValueError: not today",
+    "in arrow_fails",
+    "`arrow_fails`",
+)
+fails(
+    "exception in pandas",
+    lambda: ids.select(pandas_fails("id")),
+    "ValueError: not today",
+    "in pandas_fails",
+    "`pandas_fails`",
+)
+fails("too few rows", lambda: ids.select(rudf(too_few, "bigint")("id")), "RESULT_ROWS_MISMATCH", "`too_few`")
 fails("wrong type", lambda: ids.select(rudf(lambda v: "x", "bigint")("id")), "ArrowInvalid")
 fails("sys.exit", lambda: ids.select(leaves("id")), "SystemExit: 3")
 fails("recursion", lambda: ids.select(recursion("id")), "RecursionError")
@@ -164,8 +186,6 @@ def is_cancelled() -> Any:
 
 results["cancelled"] = is_cancelled()
 
-kept: list[Any] = []
-
 
 def keeps_arrays() -> Any:
     """Arrays that a function keeps must keep their values when later batches come."""
@@ -186,7 +206,8 @@ def keeps_arrays() -> Any:
     return True if rows == 0 else f"{rows} rows saw an array that had changed"
 
 
-results["arrays kept in a global"] = keeps_arrays()
+if HAS_ARROW:
+    results["arrays kept in a global"] = keeps_arrays()
 results["works at the end"] = works()
 with open(sys.argv[1], "w") as file:
     json.dump(results, file, indent=1)

@@ -63,11 +63,8 @@ fn both_paths_give_the_same_answers_and_errors_on_real_executors() {
 fn python_without_rudf(scratch: &Path) -> PathBuf {
     let environment = scratch.join("bare");
     let python = root().join(".venv/bin/python");
-    let made = std::process::Command::new(&python)
-        .args(["-m", "venv", "--without-pip"])
-        .arg(&environment)
-        .status()
-        .unwrap();
+    let made =
+        std::process::Command::new(&python).args(["-m", "venv", "--without-pip"]).arg(&environment).status().unwrap();
     assert!(made.success());
     let site = |python: &Path| {
         let script = "import sysconfig; print(sysconfig.get_path('purelib'))";

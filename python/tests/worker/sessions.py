@@ -22,7 +22,12 @@ class UdfError(Exception):
 
 
 def open_session(
-    function: Any, declared: DataType, inputs: list[str], kind: int = 101, names: list[str | None] | None = None, **settings: Any
+    function: Any,
+    declared: DataType,
+    inputs: list[str],
+    kind: int = 101,
+    names: list[str | None] | None = None,
+    **settings: Any,
 ) -> Any:
     """Open a session for one function, or a chain of them, over columns of the Spark types ``inputs``."""
     chain = function if isinstance(function, list) else [function]

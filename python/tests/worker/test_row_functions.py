@@ -85,7 +85,8 @@ def test_every_returned_value_becomes_what_pyspark_makes_of_it(declared: DataTyp
     for value in RETURNED:
         for batch in ([value], [None, value], [value, None, value]):
             session = open_session(lambda i, b=batch: b[i], declared, ["long"])
-            ours = outcome(lambda s=session, n=len(batch): evaluate(s, [pa.array(range(n))]))
+            column = pa.array(range(len(batch)))
+            ours = outcome(lambda s=session, c=column: evaluate(s, [c]))
             theirs = outcome(lambda b=batch: pyspark_gives(b, declared))
             if isinstance(theirs, tuple):
                 same = isinstance(ours, tuple) and ours[0] == theirs[0] and theirs[1] in ours[1]
@@ -154,7 +155,9 @@ COLUMNS: list[tuple[DataType, list[Any], pa.DataType]] = [
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Europe/Berlin", "Australia/Lord_Howe"])
 @pytest.mark.parametrize("binary_as_bytes", [True, False])
-@pytest.mark.parametrize(("spark_type", "values", "arrow_type"), COLUMNS, ids=lambda v: getattr(v, "simpleString", str)()[:12])
+@pytest.mark.parametrize(
+    ("spark_type", "values", "arrow_type"), COLUMNS, ids=lambda v: getattr(v, "simpleString", str)()[:12]
+)
 def test_a_function_sees_what_pyspark_shows(
     spark_type: DataType, values: list[Any], arrow_type: pa.DataType, binary_as_bytes: bool, zone: str, monkeypatch: Any
 ) -> None:
@@ -181,7 +184,8 @@ columns = st.integers(0, 3).flatmap(
     lambda kind: st.tuples(
         st.just(["long", "double", "string", "binary"][kind]),
         st.lists(
-            st.none() | [st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(), st.binary()][kind], max_size=70
+            st.none() | [st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(), st.binary()][kind],
+            max_size=70,
         ),
     )
 )
@@ -203,7 +207,11 @@ def test_arguments_by_position_and_name_chains_and_none() -> None:
     numbers = pa.array([1, 2, None])
     add = lambda a, b=10, **more: f"{a} {b} {sorted(more.items())}"  # noqa: E731
     session = open_session(add, StringType(), ["long", "long", "long"], names=[None, None, "x"])
-    assert evaluate(session, [numbers] * 3).to_pylist() == ["1 1 [('x', 1)]", "2 2 [('x', 2)]", "None None [('x', None)]"]
+    assert evaluate(session, [numbers] * 3).to_pylist() == [
+        "1 1 [('x', 1)]",
+        "2 2 [('x', 2)]",
+        "None None [('x', None)]",
+    ]
     session = open_session([lambda v: None if v is None else v + 1, lambda v: str(v)], StringType(), ["long"])
     assert evaluate(session, [numbers]).to_pylist() == ["2", "3", "None"]
     assert evaluate(open_session(lambda: 5, LongType(), []), [], rows=3).to_pylist() == [5, 5, 5]
@@ -235,16 +243,18 @@ def test_an_error_names_function_row_and_batch_and_keeps_the_users_frames() -> N
     assert caught.value.kind == 1
     assert text.startswith("Traceback (most recent call last):\n")
     assert "in score" in text and "in inner" in text and "test_row_functions.py" in text
-    assert "ZeroDivisionError: division by zero\n[rudf: in the function `score`, row 2, batch 1 of the partition]" in text
+    assert (
+        "ZeroDivisionError: division by zero\n[rudf: in the function `score`, row 2, batch 1 of the partition]" in text
+    )
 
 
 def test_tracebacks_follow_sparks_confs() -> None:
     def fails(v: int) -> int:
-        secret = 42
-        raise ValueError("no")
+        secret = v + 41
+        raise ValueError(secret)
 
     hidden = open_session(fails, LongType(), ["long"], hide_traceback=True)
-    with pytest.raises(UdfError, match=r"^ValueError: no\n\[rudf:"):
+    with pytest.raises(UdfError, match=r"^ValueError: 42\n\[rudf:"):
         evaluate(hidden, [pa.array([1])])
     shown = open_session(fails, LongType(), ["long"], traceback_with_locals=True)
     with pytest.raises(UdfError, match="secret = 42"):

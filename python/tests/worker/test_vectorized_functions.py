@@ -82,7 +82,9 @@ def test_results_of_pandas_functions_are_converted_and_checked(declared: DataTyp
 
 def test_timestamps_are_naive_in_the_sessions_zone_for_pandas() -> None:
     column = pa.array([0], pa.timestamp("us", "America/New_York"))
-    seen = open_session(lambda v: v.astype(str), StringType(), ["timestamp"], PANDAS, session_time_zone="America/New_York")
+    seen = open_session(
+        lambda v: v.astype(str), StringType(), ["timestamp"], PANDAS, session_time_zone="America/New_York"
+    )
     assert evaluate(seen, [column]).to_pylist() == ["1969-12-31 19:00:00"]
     same = open_session(lambda v: v, TimestampType(), ["timestamp"], PANDAS, session_time_zone="America/New_York")
     assert evaluate(same, [column]).cast(pa.int64()).to_pylist() == [0]

@@ -83,9 +83,9 @@ impl<'a> ResultColumn<'a> {
             SparkType::String => Builder::String(StringBuilder::with_capacity(rows, rows * 16)),
             SparkType::Binary => Builder::Binary(BinaryBuilder::with_capacity(rows, rows * 16)),
             SparkType::Date => Builder::Date(Date32Builder::with_capacity(rows)),
-            SparkType::Timestamp => Builder::Timestamp(
-                TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(time_zone),
-            ),
+            SparkType::Timestamp => {
+                Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(time_zone))
+            }
         };
         Self { builder, types }
     }

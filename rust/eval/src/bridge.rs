@@ -41,10 +41,7 @@ pub fn type_to_pyarrow<'py>(py: Python<'py>, data_type: &arrow_schema::DataType)
 pub fn from_pyarrow(array: &Bound<'_, PyAny>) -> PyResult<ArrayData> {
     let mut exported = FFI_ArrowArray::empty();
     let mut schema = FFI_ArrowSchema::empty();
-    array.call_method1(
-        intern!(array.py(), "_export_to_c"),
-        (&raw mut exported as usize, &raw mut schema as usize),
-    )?;
+    array.call_method1(intern!(array.py(), "_export_to_c"), (&raw mut exported as usize, &raw mut schema as usize))?;
     // SAFETY: pyarrow has just filled both structures.
     let data = unsafe { from_ffi(exported, &schema) };
     data.map_err(|error| PyTypeError::new_err(error.to_string()))

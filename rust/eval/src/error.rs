@@ -62,13 +62,7 @@ pub(crate) fn python_error(
     SessionError { kind: FailureKind::Python, text }
 }
 
-fn describe(
-    py: Python<'_>,
-    error: &PyErr,
-    name: &str,
-    place: Option<Place>,
-    settings: &Settings,
-) -> PyResult<String> {
+fn describe(py: Python<'_>, error: &PyErr, name: &str, place: Option<Place>, settings: &Settings) -> PyResult<String> {
     let arguments = PyDict::new(py);
     arguments.set_item("name", name)?;
     arguments.set_item("batch", place.map(|place| place.batch))?;

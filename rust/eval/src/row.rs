@@ -61,11 +61,8 @@ impl RowFunction {
     }
 
     fn prepare(py: Python<'_>, function: Function) -> PyResult<Self> {
-        let keywords = if function.keywords.is_empty() {
-            None
-        } else {
-            Some(PyTuple::new(py, &function.keywords)?.unbind())
-        };
+        let keywords =
+            if function.keywords.is_empty() { None } else { Some(PyTuple::new(py, &function.keywords)?.unbind()) };
         let datetime = py.import("datetime")?;
         let converters = py.import("rudf.worker.datetimes")?;
         let get = |name: &str| converters.getattr(name).map(Bound::unbind);
@@ -241,7 +238,8 @@ fn call_one(_py: Python<'_>, function: &Py<PyAny>, argument: *mut ffi::PyObject)
     let slots = [ptr::null_mut(), argument];
     // SAFETY: the lock is held; slot 0 is the spare one and slot 1 a live argument, whose reference is ours.
     unsafe {
-        let result = PyObject_Vectorcall(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
+        let result =
+            PyObject_Vectorcall(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
         ffi::Py_DECREF(argument);
         result
     }

@@ -68,10 +68,11 @@ impl Session {
             spec.functions.iter().map(|f| unpickle(py, &message, f)).collect::<Result<Vec<_>, SessionError>>()?;
         let functions = match spec.eval_type {
             eval_type::ARROW_BATCHED => Functions::Rows(
-                functions
-                    .into_iter()
-                    .map(|function| RowFunction::new(py, function, &spec.settings))
-                    .collect::<Result<_, SessionError>>()?,
+                functions.into_iter().map(|function| RowFunction::new(py, function, &spec.settings)).collect::<Result<
+                    _,
+                    SessionError,
+                >>(
+                )?,
             ),
             kind @ (eval_type::SCALAR_PANDAS | eval_type::SCALAR_ARROW) => {
                 Functions::Vectorized(VectorizedFunctions::new(py, kind, functions, &spec.inputs, &spec.settings)?)
@@ -109,7 +110,9 @@ fn check_version(py: Python<'_>, pickled_by: &str) -> Result<(), SessionError> {
     if ours == pickled_by {
         return Ok(());
     }
-    Err(SessionError::environment(format!("the functions were pickled by Python {pickled_by}, and this is Python {ours}")))
+    Err(SessionError::environment(format!(
+        "the functions were pickled by Python {pickled_by}, and this is Python {ours}"
+    )))
 }
 
 fn set_up_services(py: Python<'_>, message: &SessionMessage<'_>) -> Result<(), SessionError> {

@@ -110,12 +110,7 @@ impl VectorizedFunctions {
         Ok(outputs)
     }
 
-    fn input_type<'py>(
-        &mut self,
-        py: Python<'py>,
-        index: usize,
-        data_type: &DataType,
-    ) -> PyResult<Bound<'py, PyAny>> {
+    fn input_type<'py>(&mut self, py: Python<'py>, index: usize, data_type: &DataType) -> PyResult<Bound<'py, PyAny>> {
         let cached = &mut self.input_types[index];
         match cached {
             Some((seen, made)) if seen == data_type => Ok(made.bind(py).clone()),

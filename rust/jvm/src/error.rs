@@ -1,10 +1,6 @@
 //! What goes wrong in the JNI library, and the Java exception that tells of it.
 
-use jni::{
-    Env, JValue,
-    errors::ErrorPolicy,
-    jni_sig, jni_str,
-};
+use jni::{Env, JValue, errors::ErrorPolicy, jni_sig, jni_str};
 use rudf_segment::worker::{Failure, FailureKind};
 
 /// A failure on its way to Java, where it becomes an `org.rudf.spark.RudfNativeException` with the kind's number.

@@ -20,16 +20,8 @@ use rudf_segment::{
 
 use crate::output;
 
-static API: WorkerApi = WorkerApi {
-    version: PROTOCOL_VERSION,
-    start,
-    attach_thread,
-    detach_thread,
-    open,
-    evaluate,
-    close,
-    interrupt,
-};
+static API: WorkerApi =
+    WorkerApi { version: PROTOCOL_VERSION, start, attach_thread, detach_thread, open, evaluate, close, interrupt };
 
 /// The table of the worker interface; see `rudf_segment::worker::WORKER_API_SYMBOL`.
 #[unsafe(no_mangle)]
@@ -180,18 +172,18 @@ unsafe extern "C" fn evaluate(
 ) -> i32 {
     let owner = Arc::new(SegmentOwner { owner: input.owner, release: input.release });
     let body = || {
-        // SAFETY: the session came from `open`, and the host uses it on one thread at a time.
-        let session = unsafe { &mut *session.cast::<EmbeddedSession>() };
-        let base = NonNull::new(input.base.cast_mut()).ok_or_else(|| SessionError {
-            kind: FailureKind::Internal,
-            text: "a batch without memory".to_owned(),
-        })?;
+        let session = session.cast::<EmbeddedSession>();
+        // SAFETY: the session came from `open`; the host uses it on one thread at a time, and `interrupt`, which may come
+        // from another, touches only `running`.
+        let (session, running) = unsafe { (&mut (*session).session, &(*session).running) };
+        let base = NonNull::new(input.base.cast_mut())
+            .ok_or_else(|| SessionError { kind: FailureKind::Internal, text: "a batch without memory".to_owned() })?;
         // SAFETY: the batch stays in place and unchanged until `owner` is dropped (see `InputBatch`).
         let memory = unsafe { BatchMemory::new(base, input.length, owner) };
         let arrays = Python::attach(|py| {
-            set_running(&session.running, Some(thread_number(py)));
-            let evaluated = session.session.evaluate(py, memory);
-            set_running(&session.running, None);
+            set_running(running, Some(thread_number(py)));
+            let evaluated = session.evaluate(py, memory);
+            set_running(running, None);
             // An interrupt that came too late must not hit the next session on this thread.
             clear_interrupt(py);
             evaluated
@@ -214,8 +206,9 @@ unsafe extern "C" fn close(session: *mut c_void) {
 }
 
 unsafe extern "C" fn interrupt(session: *mut c_void) {
+    let session = session.cast::<EmbeddedSession>();
     // SAFETY: the session is open (the host's promise); only the part that is shared between threads is touched.
-    let running = unsafe { Arc::clone(&*&raw const (*session.cast::<EmbeddedSession>()).running) };
+    let running = Arc::clone(unsafe { &(*session).running });
     let _failed_quietly = catch_unwind(AssertUnwindSafe(|| {
         Python::attach(|py| {
             // With the interpreter's lock held, the thread cannot leave `evaluate` in between.
@@ -233,9 +226,7 @@ fn set_running(running: &Mutex<Option<c_long>>, thread: Option<c_long>) {
 }
 
 fn thread_number(py: Python<'_>) -> c_long {
-    py.import("_thread")
-        .and_then(|module| module.call_method0("get_ident")?.extract::<c_long>())
-        .unwrap_or_default()
+    py.import("_thread").and_then(|module| module.call_method0("get_ident")?.extract::<c_long>()).unwrap_or_default()
 }
 
 fn clear_interrupt(py: Python<'_>) {

@@ -39,7 +39,8 @@ fn describe(array: &ArrayData) -> ColumnDescriptor {
     let offset = array.offset();
     let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
     let first_row = nulls.map_or(offset, |nulls| nulls.offset());
-    let shift = |bytes_per_row: usize| (offset as u64).wrapping_sub(first_row as u64).wrapping_mul(bytes_per_row as u64);
+    let shift =
+        |bytes_per_row: usize| (offset as u64).wrapping_sub(first_row as u64).wrapping_mul(bytes_per_row as u64);
     let address = |index: usize| array.buffers().get(index).map_or(0, |buffer| buffer.as_ptr() as u64);
     let length = |index: usize| array.buffers().get(index).map_or(0, |buffer| buffer.len() as u64);
     let mut column = ColumnDescriptor {

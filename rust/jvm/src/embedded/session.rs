@@ -206,7 +206,9 @@ impl ResultBatch for EmbeddedResult {
             return &[];
         }
         // SAFETY: the worker filled in that many descriptors, and they live until `release` (see `OutputBatch`).
-        unsafe { std::slice::from_raw_parts(self.output.columns, usize::try_from(self.output.column_count).unwrap_or(0)) }
+        unsafe {
+            std::slice::from_raw_parts(self.output.columns, usize::try_from(self.output.column_count).unwrap_or(0))
+        }
     }
 }
 

@@ -54,15 +54,11 @@ impl PythonThreads {
                 .spawn(move || pool.serve())
                 .map_err(|error| NativeError::Environment(format!("cannot start a thread for Python: {error}")))?;
         }
-        self.sender
-            .send(assignment)
-            .map_err(|_| NativeError::Internal("the Python threads have ended".to_owned()))
+        self.sender.send(assignment).map_err(|_| NativeError::Internal("the Python threads have ended".to_owned()))
     }
 
     fn reserve_idle(&self) -> bool {
-        self.idle
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |idle| idle.checked_sub(1))
-            .is_ok()
+        self.idle.fetch_update(Ordering::AcqRel, Ordering::Acquire, |idle| idle.checked_sub(1)).is_ok()
     }
 
     fn serve(&self) {

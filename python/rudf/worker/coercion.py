@@ -34,9 +34,9 @@ def to_arrow(values: list[Any], declared_type: Any, int_to_decimal: bool, safe: 
     pyarrow.Array
     """
     pa = _pyarrow(values, declared_type)
-    from pyspark.sql.pandas.types import to_arrow_type
+    from rudf.worker.spark_types import arrow_type
 
-    target = to_arrow_type(declared_type, timezone="UTC")
+    target = arrow_type(declared_type, "UTC")
     convert = _converter(declared_type, int_to_decimal)
     converted = values if convert is None else [convert(value) for value in values]
     try:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from rudf.worker.spark_types import arrow_type
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -83,9 +85,7 @@ class ArrowEvaluator:
     """
 
     def __init__(self, functions: list[FunctionSpec], input_types: list[str], *, safe_cast: bool, **_: Any) -> None:
-        from pyspark.sql.pandas.types import to_arrow_type
-
-        self._functions = [_Function(spec, to_arrow_type(spec[1], timezone="UTC")) for spec in functions]
+        self._functions = [_Function(spec, arrow_type(spec[1], "UTC")) for spec in functions]
         #: Index of the function that is running, for messages.
         self.running = 0
 
@@ -148,9 +148,7 @@ class PandasEvaluator:
         int_to_decimal: bool,
         prefer_int_ext_dtype: bool,
     ) -> None:
-        from pyspark.sql.pandas.types import to_arrow_type
-
-        self._functions = [_Function(spec, to_arrow_type(spec[1], timezone=time_zone)) for spec in functions]
+        self._functions = [_Function(spec, arrow_type(spec[1], time_zone)) for spec in functions]
         self._readers = [_series_reader(name, prefer_int_ext_dtype) for name in input_types]
         self._time_zone = time_zone
         self._safe = safe_cast

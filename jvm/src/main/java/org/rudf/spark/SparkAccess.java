@@ -68,6 +68,17 @@ final class SparkAccess {
    * Spark 4.1, with an error class from 4.2 on.
    */
   static RuntimeException pythonException(String traceback) {
+    RuntimeException exception = makePythonException(traceback);
+    // PySpark up to 4.1 takes a PythonException for a UDF's only where a class of this package is in its stack.
+    StackTraceElement[] here = new Throwable().getStackTrace();
+    StackTraceElement[] stack = java.util.Arrays.copyOf(here, here.length + 1);
+    stack[here.length] =
+        new StackTraceElement("org.apache.spark.sql.execution.python.ArrowEvalPythonExec", "evaluatedByRudf", null, -1);
+    exception.setStackTrace(stack);
+    return exception;
+  }
+
+  private static RuntimeException makePythonException(String traceback) {
     String name = "org.apache.spark.api.python.PythonException";
     try {
       for (Constructor<?> constructor : Class.forName(name).getConstructors()) {

@@ -61,18 +61,35 @@ fn both_paths_give_the_same_answers_and_errors_on_real_executors() {
 
 /// A Python environment with everything but rudf: the packages of the project's own, without its `.pth` files.
 fn python_without_rudf(scratch: &Path) -> PathBuf {
+    bare_python(scratch, &site_packages(&root().join(".venv/bin/python")))
+}
+
+/// A Python environment that has PySpark and nothing else.
+fn python_without_pyarrow(scratch: &Path) -> PathBuf {
+    let packages = scratch.join("packages");
+    std::fs::create_dir_all(&packages).unwrap();
+    for name in ["pyspark", "py4j"] {
+        let installed = site_packages(&root().join(".venv/bin/python")).join(name);
+        std::os::unix::fs::symlink(installed, packages.join(name)).unwrap();
+    }
+    bare_python(scratch, &packages)
+}
+
+fn site_packages(python: &Path) -> PathBuf {
+    let script = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let output = std::process::Command::new(python).args(["-I", "-c", script]).output().unwrap();
+    PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
+}
+
+/// An environment that imports from one directory.
+fn bare_python(scratch: &Path, packages: &Path) -> PathBuf {
     let environment = scratch.join("bare");
     let python = root().join(".venv/bin/python");
     let made =
         std::process::Command::new(&python).args(["-m", "venv", "--without-pip"]).arg(&environment).status().unwrap();
     assert!(made.success());
-    let site = |python: &Path| {
-        let script = "import sysconfig; print(sysconfig.get_path('purelib'))";
-        let output = std::process::Command::new(python).args(["-I", "-c", script]).output().unwrap();
-        PathBuf::from(String::from_utf8(output.stdout).unwrap().trim())
-    };
     let bare = environment.join("bin/python");
-    std::fs::write(site(&bare).join("packages.pth"), format!("{}\n", site(&python).display())).unwrap();
+    std::fs::write(site_packages(&bare).join("packages.pth"), format!("{}\n", packages.display())).unwrap();
     bare
 }
 
@@ -89,6 +106,20 @@ fn executors_need_nothing_of_rudf_installed() {
     let on = results["on"].as_str().unwrap();
     assert!(on.contains("/rudf-") && on.ends_with("/python/rudf/__init__.py"), "rudf was imported from {on}");
     assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>());
+}
+
+#[test]
+fn row_functions_need_no_pyarrow_on_executors() {
+    let _machine = machine();
+    let scratch = scratch("without-pyarrow").unwrap();
+    let python = python_without_pyarrow(&scratch);
+    let target = scratch.join("results.json");
+    let finished = Job::new("left_to_spark", CLUSTER).unwrap().python(&python).argument(&target).run(&scratch).unwrap();
+    must_succeed(&finished);
+    let results = read(&target);
+    assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>());
+    assert!(results["plan"].as_str().unwrap().contains("RudfEval"));
+    assert!(!finished.log.contains("left to Spark"), "{}", finished.tail());
 }
 
 fn failures_do_no_harm(master: &str, name: &str) {

@@ -62,6 +62,7 @@ impl Session {
         let message = SessionMessage::decode(message)?;
         let spec = &message.spec;
         check_version(py, &spec.python_version)?;
+        check_packages(py, spec.eval_type)?;
         set_up_services(py, &message)?;
         let inputs = spec.inputs.iter().map(SparkType::from_json).collect::<Result<Vec<_>, _>>()?;
         let functions =
@@ -113,6 +114,24 @@ fn check_version(py: Python<'_>, pickled_by: &str) -> Result<(), SessionError> {
     Err(SessionError::environment(format!(
         "the functions were pickled by Python {pickled_by}, and this is Python {ours}"
     )))
+}
+
+/// Functions of whole columns need the packages whose types they take. Asked before anything is unpickled: annotations
+/// refer to these types, and would fail as an error of the function's.
+fn check_packages(py: Python<'_>, kind: i32) -> Result<(), SessionError> {
+    let packages: &[&str] = match kind {
+        eval_type::SCALAR_PANDAS => &["pyarrow", "pandas"],
+        eval_type::SCALAR_ARROW => &["pyarrow"],
+        _ => &[],
+    };
+    for package in packages {
+        py.import(*package).map_err(|error| {
+            SessionError::environment(format!(
+                "functions of this kind need {package}, and this Python has none: {error}"
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 fn set_up_services(py: Python<'_>, message: &SessionMessage<'_>) -> Result<(), SessionError> {

@@ -37,12 +37,6 @@ impl VectorizedFunctions {
         inputs: &[serde_json::Value],
         settings: &Settings,
     ) -> Result<Self, SessionError> {
-        let packages: &[&str] = if kind == eval_type::SCALAR_PANDAS { &["pyarrow", "pandas"] } else { &["pyarrow"] };
-        for package in packages {
-            py.import(*package).map_err(|error| {
-                SessionError::environment(format!("`{}` needs {package}: {error}", functions[0].name))
-            })?;
-        }
         let names: Vec<_> = functions.iter().map(|function| function.name.clone()).collect();
         let first = names.first().cloned().unwrap_or_default();
         Self::prepare(py, kind, functions, names, inputs, settings)

@@ -43,8 +43,10 @@ def _traceback(error: BaseException, *, simplified: bool, hidden: bool, with_loc
         return "".join(traceback.format_exception_only(type(error), error))
     frames = error.__traceback__
     if simplified:
-        frames = _users_frames(frames)
-        error.__cause__ = None
+        users = _users_frames(frames)
+        if users is not None:
+            frames = users
+            error.__cause__ = None
     formatted = traceback.TracebackException(type(error), error, frames, compact=True, capture_locals=with_locals)
     return "".join(formatted.format())
 

@@ -257,7 +257,12 @@ def _series_reader(spark_type: str, prefer_int_ext_dtype: bool) -> Callable[[pa.
         return _timestamps
     if spark_type == "date":
         return lambda array: array.to_pandas(date_as_object=True)
-    return lambda array: array.to_pandas()
+    return lambda array: _writable(array.to_pandas())
+
+
+def _writable(series: Any) -> Any:
+    """Return a Series that a function may write to, as it may in PySpark: the batch's own memory is Spark's too."""
+    return series if series.values.flags.writeable else series.copy()
 
 
 def _to_series(array: pa.Array) -> Any:
@@ -270,4 +275,4 @@ def _timestamps(array: pa.Array) -> Any:
     """Timestamps become naive in the session's time zone, in nanoseconds."""
     import pyarrow.compute as pc
 
-    return pc.cast(pc.local_timestamp(array), pa.timestamp("ns")).to_pandas()
+    return _writable(pc.cast(pc.local_timestamp(array), pa.timestamp("ns")).to_pandas())

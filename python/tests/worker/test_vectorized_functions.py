@@ -125,3 +125,15 @@ def test_nothing_is_held_after_batches_and_after_errors() -> None:
         del caught
         gc.collect()
         assert _native.held_batches() == 0
+
+
+def test_a_series_may_be_written_to() -> None:
+    def writes(v: pd.Series) -> pd.Series:
+        v[0] = 9
+        return v
+
+    for kind, column in (("long", pa.array([1, 2])), ("double", pa.array([1.0, 2.0]))):
+        declared = LongType() if kind == "long" else DoubleType()
+        session = open_session(writes, declared, [kind], PANDAS)
+        assert evaluate(session, [column]).to_pylist() == [9, 2]
+        assert column.to_pylist() == [1, 2]

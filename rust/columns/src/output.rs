@@ -6,8 +6,9 @@
 use arrow_array::{
     Array,
     builder::{
-        BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int8Builder, Int16Builder,
-        Int32Builder, Int64Builder, LargeBinaryBuilder, LargeStringBuilder, StringBuilder, TimestampMicrosecondBuilder,
+        ArrayBuilder as _, BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int8Builder,
+        Int16Builder, Int32Builder, Int64Builder, LargeBinaryBuilder, LargeStringBuilder, StringBuilder,
+        TimestampMicrosecondBuilder,
     },
 };
 use arrow_data::ArrayData;
@@ -50,6 +51,9 @@ pub struct ResultTypes {
 pub struct ResultColumn<'a> {
     builder: Builder,
     types: &'a ResultTypes,
+    /// Rows of a float or double column whose values were integers: should PySpark's conversion get the results after
+    /// all, it has to get them as they were.
+    integers: Vec<(usize, i64)>,
 }
 
 enum Builder {
@@ -87,7 +91,7 @@ impl<'a> ResultColumn<'a> {
                 Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(time_zone))
             }
         };
-        Self { builder, types }
+        Self { builder, types, integers: Vec::new() }
     }
 
     /// Appends a value, which stays the caller's.
@@ -123,12 +127,20 @@ impl<'a> ResultColumn<'a> {
                     Some(number) => builder.append_value(number),
                     None => return Pushed::Foreign,
                 },
-                Builder::Float(builder) => match single(py, value) {
-                    Some(number) => builder.append_value(number),
+                Builder::Float(builder) => match floating(py, value, FLOAT_INTEGERS) {
+                    Some(Number::Real(number)) => builder.append_value(number as f32),
+                    Some(Number::Integer(number)) => {
+                        self.integers.push((builder.len(), number));
+                        builder.append_value(number as f32);
+                    }
                     None => return Pushed::Foreign,
                 },
-                Builder::Double(builder) => match double(py, value) {
-                    Some(number) => builder.append_value(number),
+                Builder::Double(builder) => match floating(py, value, DOUBLE_INTEGERS) {
+                    Some(Number::Real(number)) => builder.append_value(number),
+                    Some(Number::Integer(number)) => {
+                        self.integers.push((builder.len(), number));
+                        builder.append_value(number as f64);
+                    }
                     None => return Pushed::Foreign,
                 },
                 Builder::String(_) | Builder::LargeString(_) => return self.push_string(py, value),
@@ -237,10 +249,10 @@ impl<'a> ResultColumn<'a> {
         Pushed::Taken
     }
 
-    /// The column so far.
+    /// The column so far, and its rows that hold a number which was an integer in Python though the column's are not.
     #[must_use]
-    pub fn finish(mut self) -> ArrayData {
-        match &mut self.builder {
+    pub fn finish(mut self) -> (ArrayData, Vec<(usize, i64)>) {
+        let array = match &mut self.builder {
             Builder::Boolean(builder) => builder.finish().into_data(),
             Builder::Byte(builder) => builder.finish().into_data(),
             Builder::Short(builder) => builder.finish().into_data(),
@@ -254,7 +266,8 @@ impl<'a> ResultColumn<'a> {
             Builder::LargeBinary(builder) => builder.finish().into_data(),
             Builder::Date(builder) => builder.finish().into_data(),
             Builder::Timestamp(builder) => builder.finish().into_data(),
-        }
+        };
+        (array, self.integers)
     }
 }
 
@@ -274,29 +287,24 @@ unsafe fn integer(_py: Python<'_>, value: *mut ffi::PyObject) -> Option<i64> {
     }
 }
 
-/// # Safety
-/// `value` is a live Python object.
-unsafe fn double(py: Python<'_>, value: *mut ffi::PyObject) -> Option<f64> {
-    // SAFETY: the lock is held and the value is live.
-    unsafe {
-        if ffi::PyFloat_CheckExact(value) != 0 {
-            return Some(ffi::PyFloat_AsDouble(value));
-        }
-        let number = integer(py, value)?;
-        (-DOUBLE_INTEGERS..=DOUBLE_INTEGERS).contains(&number).then_some(number as f64)
-    }
+/// A number of a float or double column.
+enum Number {
+    Real(f64),
+    Integer(i64),
 }
 
+/// The value of a `float`, or of an `int` of at most `integers` in size, which the column can hold as it is.
+///
 /// # Safety
 /// `value` is a live Python object.
-unsafe fn single(py: Python<'_>, value: *mut ffi::PyObject) -> Option<f32> {
+unsafe fn floating(py: Python<'_>, value: *mut ffi::PyObject, integers: i64) -> Option<Number> {
     // SAFETY: the lock is held and the value is live.
     unsafe {
         if ffi::PyFloat_CheckExact(value) != 0 {
-            return Some(ffi::PyFloat_AsDouble(value) as f32);
+            return Some(Number::Real(ffi::PyFloat_AsDouble(value)));
         }
         let number = integer(py, value)?;
-        (-FLOAT_INTEGERS..=FLOAT_INTEGERS).contains(&number).then_some(number as f32)
+        (-integers..=integers).contains(&number).then_some(Number::Integer(number))
     }
 }
 

@@ -115,9 +115,9 @@ impl RowFunction {
                 }
             }
         }
-        let taken = results.finish();
+        let (taken, integers) = results.finish();
         let Some(foreign) = foreign else { return Ok(taken) };
-        let values = self.collect(py, &taken, foreign, rows, &mut calls, &fail)?;
+        let values = self.collect(py, (&taken, &integers), foreign, rows, &mut calls, &fail)?;
         self.coerce(py, &values, settings).map_err(|error| {
             let place = Place { batch, row: None };
             python_error(py, error, &self.function.name, Some(place), settings)
@@ -128,7 +128,7 @@ impl RowFunction {
     fn collect<'py>(
         &self,
         py: Python<'py>,
-        taken: &ArrayData,
+        (taken, integers): (&ArrayData, &[(usize, i64)]),
         foreign: Foreign,
         rows: usize,
         calls: &mut Calls<'_>,
@@ -137,7 +137,13 @@ impl RowFunction {
         let values = PyList::empty(py);
         let append = |value: Bound<'py, PyAny>, row: usize| values.append(value).map_err(|error| fail(error, row));
         let reader = ColumnReader::new(taken, self.function.result_type, true, &self.aware);
+        let mut integers = integers.iter().peekable();
         for row in 0..foreign.row {
+            if let Some((_, number)) = integers.next_if(|(at, _)| *at == row) {
+                let Ok(number) = number.into_pyobject(py);
+                append(number.into_any(), row)?;
+                continue;
+            }
             // SAFETY: `value` gives a new reference, or null with an exception set.
             let value = unsafe { Bound::from_owned_ptr_or_err(py, reader.value(py, row)) };
             append(value.map_err(|error| fail(error, row))?, row)?;

@@ -174,7 +174,11 @@ impl ColumnDescriptor {
             let need = need.unwrap_or(u64::MAX);
             if length < need { Err(LayoutError::TooShort { column, buffer, length, rows, need }) } else { Ok(()) }
         };
-        let end = self.first_row.checked_add(rows);
+        // No buffer is that long, whatever the type: a larger end could wrap in a reader's arithmetic.
+        let end = self.first_row.checked_add(rows).filter(|end| *end <= (have as u64).saturating_mul(8));
+        if end.is_none() {
+            return too_short("values", self.values_length, None);
+        }
         if self.null_count > rows || (self.null_count > 0 && self.validity == 0) {
             return Err(LayoutError::Nulls { column, nulls: self.null_count });
         }
@@ -245,6 +249,8 @@ mod tests {
             ColumnDescriptor { null_count: 1, ..doubles() },
             ColumnDescriptor { null_count: 1, validity: 640, validity_length: 1, ..doubles() },
             ColumnDescriptor { offset_width: 3, ..doubles() },
+            ColumnDescriptor { first_row: u64::MAX - 7, ..doubles() },
+            ColumnDescriptor { first_row: u64::MAX / 8, ..doubles() },
             ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 40, ..doubles() },
             ColumnDescriptor { offset_width: 8, first_row: u64::MAX, offsets: 640, offsets_length: 88, ..doubles() },
         ];

@@ -6,6 +6,7 @@ import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedAr
 import org.apache.spark.sql.internal.SQLConf
 import org.apache.spark.sql.types.DataType
 
+import scala.collection.mutable
 import scala.jdk.CollectionConverters._
 
 /**
@@ -50,17 +51,22 @@ object EvaluationPlan {
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan = {
     val chains = udfs.map(chain)
     val arguments = chains.map(_.head.children)
-    val inputs = arguments.flatten.map(value).foldLeft(Vector.empty[Expression]) { (seen, argument) =>
-      if (seen.exists(_.semanticEquals(argument))) seen else seen :+ argument
+    val inputs = mutable.ArrayBuffer.empty[Expression]
+    // What is not deterministic equals nothing, not even itself: each such argument is an input of its own.
+    def columnOf(argument: Expression): Int = inputs.indexWhere(_.semanticEquals(argument)) match {
+      case -1 =>
+        inputs += argument
+        inputs.length - 1
+      case known => known
     }
     val functions = udfs.zip(chains).zip(arguments).map { case ((udf, links), args) =>
-      val specs = args.map(a => ArgumentSpec(inputs.indexWhere(_.semanticEquals(value(a))), keyword(a)))
-      FunctionSpec(udf.name, udf.dataType, links.map(l => SparkAccess.command(l.func)), specs)
+      FunctionSpec(udf.name, udf.dataType, links.map(l => SparkAccess.command(l.func)),
+        args.map(a => ArgumentSpec(columnOf(value(a)), keyword(a))))
     }
     val first = udfs.head.func
     val all = chains.flatten.map(_.func)
     new EvaluationPlan(
-      evalType, inputs, inputs.map(_.dataType), functions, SparkAccess.pythonExec(first),
+      evalType, inputs.toVector, inputs.map(_.dataType).toVector, functions, SparkAccess.pythonExec(first),
       SparkAccess.pythonVersion(first), all.flatMap(SparkAccess.pythonIncludes(_).asScala).distinct,
       all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), RudfConf.settings(conf),
       RudfConf.hostConf(SparkEnv.get.conf),

@@ -5,7 +5,7 @@ import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, PythonUDF, SortOrder}
 import org.apache.spark.sql.catalyst.plans.physical.Partitioning
-import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode}
+import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode, WholeStageCodegenExec}
 import org.apache.spark.sql.execution.metric.{SQLMetric, SQLMetrics}
 import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
 import org.apache.spark.sql.vectorized.ColumnarBatch
@@ -13,8 +13,9 @@ import org.apache.spark.sql.vectorized.ColumnarBatch
 /**
  * Evaluates scalar Python functions over record batches, in place of Spark's `ArrowEvalPythonExec`.
  *
- * The output is the child's columns followed by one column a function, the rows and their order are the child's. With a
- * columnar child it takes and gives columns; otherwise rows. A task whose executor cannot run the functions computes
+ * The output is the child's columns followed by one column a function, the rows and their order are the child's. It gives
+ * columns, and takes columns or, laid out by a [[RudfLayoutExec]] below it, rows; where a column that passes by has a
+ * type that no segment holds, it takes and gives rows. A task whose executor cannot run the functions computes
  * its partition with Spark's own operator instead.
  */
 case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int)
@@ -33,16 +34,30 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
     "waitTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time waiting for Python"),
     "partitionsLeftToSpark" -> SQLMetrics.createMetric(sparkContext, "partitions left to Spark"))
 
-  /** Columns in and out: every column has a form that a segment can hold, and every input is a column. */
-  override def supportsColumnar: Boolean =
-    child.supportsColumnar && child.output.forall(a => ColumnKind.of(a.dataType) != null) &&
-      inputPositions.isDefined
+  /**
+   * Columns out, where every column has a form that a segment can hold. The child may give columns or rows: see
+   * [[RudfColumnarRule]].
+   */
+  override def supportsColumnar: Boolean = child.output.forall(a => ColumnKind.of(a.dataType) != null)
 
   @transient private lazy val evaluationPlan = EvaluationPlan(udfs, evalType, conf)
 
-  @transient private lazy val inputPositions: Option[Seq[Int]] = {
-    val positions = evaluationPlan.inputs.map(EvaluationPlan.columnPosition(_, child.output))
-    if (positions.forall(_.isDefined)) Some(positions.flatten) else None
+  @transient private lazy val columns = new SegmentColumns(evaluationPlan.inputs, child.output, resultAttrs)
+
+  /** Whether every input is one of the child's columns as it is. */
+  private[spark] def inputsAreColumns: Boolean = positions.forall(_ >= 0)
+
+  @transient private lazy val positions: Array[Int] =
+    columns.expressions.map(EvaluationPlan.columnPosition(_, child.output).getOrElse(-1)).toArray
+
+  /** This node over rows, which are laid out below it. */
+  private[spark] def laidOutFrom(rows: SparkPlan): RudfEvalExec =
+    copy(child = RudfLayoutExec(columns.expressions, columns.visible, evaluationPlan.maxRows, evaluationPlan.maxBytes, rows))
+
+  private def layoutBelow: Option[RudfLayoutExec] = child match {
+    case layout: RudfLayoutExec => Some(layout)
+    case WholeStageCodegenExec(layout: RudfLayoutExec) => Some(layout)
+    case _ => None
   }
 
   override def vectorTypes: Option[Seq[String]] =
@@ -50,25 +65,34 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
 
   /** Spark's own operator, for partitions whose executor cannot run the functions. */
   @transient private lazy val stock: SparkPlan = {
-    val rows = if (child.supportsColumnar) ColumnarToRowExec(child) else child
-    ArrowEvalPythonExec(udfs, resultAttrs, rows, evalType)
+    val below = layoutBelow.fold(child)(_.child)
+    ArrowEvalPythonExec(udfs, resultAttrs, if (below.supportsColumnar) ColumnarToRowExec(below) else below, evalType)
   }
 
+  /** Rows in and out: a column that passes by has no form in a segment. */
   override protected def doExecute(): RDD[InternalRow] = {
     val evaluation = new RowEvaluation(evaluationPlan, evaluationPlan.inputs, child.output, resultAttrs)
-    // A columnar child that has to be read as rows: one of its columns has no form in a segment.
-    val rows = if (child.supportsColumnar) ColumnarToRowExec(child) else child
     val run = taskRunner
-    new RudfOrStockRDD[InternalRow, InternalRow](rows.execute(), stock.execute(), () => run.openOrTellWhy(),
-      (session, rows, partition) => evaluation.evaluate(session, rows, partition, run.pipeline(session, _)))
+    new RudfOrStockRDD[InternalRow, InternalRow](child.execute(), stock.execute(), () => run.openOrTellWhy(),
+      (session, rows, partition) => evaluation.evaluate(session, rows(), partition, run.pipeline(session, _)))
   }
 
   override protected def doExecuteColumnar(): RDD[ColumnarBatch] = {
-    val evaluation = new ColumnarEvaluation(evaluationPlan, inputPositions.get, child.output, resultAttrs)
-    val run = taskRunner
-    new RudfOrStockRDD[ColumnarBatch, ColumnarBatch](
-      child.executeColumnar(), RowToColumnarExec(stock).executeColumnar(), () => run.openOrTellWhy(),
-      (session, batches, _) => evaluation.evaluate(session, batches, run.pipeline(session, _)))
+    val (plan, columns, positions, run) = (evaluationPlan, this.columns, this.positions, taskRunner)
+    val stockBatches = RowToColumnarExec(stock).executeColumnar()
+    layoutBelow match {
+      case Some(layoutExec) =>
+        val layout = layoutExec.layout
+        new RudfOrStockRDD[InternalRow, ColumnarBatch](child.execute(), stockBatches, () => run.openOrTellWhy(),
+          (session, rows, _) => {
+            val (iterator, task) = layout.inTask(session)(rows())
+            columns.evaluate(run.pipeline(session, new LaidOutSource(task, iterator)))
+          })
+      case None =>
+        new RudfOrStockRDD[ColumnarBatch, ColumnarBatch](child.executeColumnar(), stockBatches, () => run.openOrTellWhy(),
+          (session, batches, _) => columns.evaluate(
+            run.pipeline(session, new ColumnSource(plan, columns, positions, session, batches()))))
+    }
   }
 
   private def taskRunner = new TaskRunner(evaluationPlan,

@@ -8,12 +8,14 @@ import org.apache.spark.rdd.RDD
 /**
  * Computes each partition with rudf where the executor can, and with Spark's own operator where it cannot. Both are
  * computed from the same input, so the choice is free for each task.
+ *
+ * @param evaluate is given the session, what makes the iterator of the input, and the partition's index
  */
 private[spark] final class RudfOrStockRDD[I, O: ClassTag](
     private var input: RDD[I],
     private var stock: RDD[O],
     open: () => Option[WorkerSession],
-    evaluate: (WorkerSession, Iterator[I], Int) => Iterator[O])
+    evaluate: (WorkerSession, () => Iterator[I], Int) => Iterator[O])
     extends RDD[O](stock.sparkContext, Seq(new OneToOneDependency(input), new OneToOneDependency(stock))) {
 
   override protected def getPartitions: Array[Partition] =
@@ -28,7 +30,7 @@ private[spark] final class RudfOrStockRDD[I, O: ClassTag](
       case Some(session) =>
         // Until a pipeline takes the session over, and also if that never comes to be.
         context.addTaskCompletionListener[Unit](_ => session.close())
-        evaluate(session, input.iterator(partition.input, context), partition.index)
+        evaluate(session, () => input.iterator(partition.input, context), partition.index)
       case None => stock.iterator(partition.stock, context)
     }
   }

@@ -13,5 +13,5 @@ private[spark] object RudfVectors {
 
   /** A column of a batch that has been laid out. */
   def column(batch: LaidOutBatch, column: Int, attribute: Attribute): RudfColumnVector =
-    new RudfColumnVector(attribute.dataType, BatchWriter.descriptor(batch.segment.address, column), batch.segment.address)
+    new RudfColumnVector(attribute.dataType, ColumnBuffers.descriptor(batch.segment.address, column), batch.segment.address)
 }

@@ -78,7 +78,7 @@ class BatchWriterTest {
 
   private def assertHolds(segment: Segment, types: Seq[DataType], expected: Seq[Seq[Any]]): Unit =
     types.zipWithIndex.foreach { case (dataType, column) =>
-      val vector = new RudfColumnVector(dataType, BatchWriter.descriptor(segment.address, column), segment.address)
+      val vector = new RudfColumnVector(dataType, ColumnBuffers.descriptor(segment.address, column), segment.address)
       val nulls = expected.count(_(column) == null)
       assertEquals(s"nulls of $dataType", nulls, vector.numNulls)
       assertEquals(nulls > 0, vector.hasNull)
@@ -186,7 +186,7 @@ class BatchWriterTest {
     batch.begin()
     batch.append(0, vector(StringType, Seq(UTF8String.fromBytes(bytes)), offHeap = false), 0, 1, 0, Long.MaxValue)
     val segment = batch.finish(1)
-    val read = new RudfColumnVector(StringType, BatchWriter.descriptor(segment.address, 0), segment.address)
+    val read = new RudfColumnVector(StringType, ColumnBuffers.descriptor(segment.address, 0), segment.address)
     assertArrayEquals(bytes, read.getUTF8String(0).getBytes)
   }
 
@@ -200,7 +200,7 @@ class BatchWriterTest {
     assertEquals(0L, Platform.getLong(null, segment.address + BatchLayout.ROWS))
     assertEquals(types.length.toLong, Platform.getLong(null, segment.address + BatchLayout.COLUMNS))
     types.indices.foreach { c =>
-      val at = BatchWriter.descriptor(segment.address, c)
+      val at = ColumnBuffers.descriptor(segment.address, c)
       Seq(BatchLayout.OFFSETS, BatchLayout.VALUES).foreach { field =>
         assertEquals(0L, Platform.getLong(null, at + field) % BatchLayout.ALIGNMENT)
       }
@@ -214,7 +214,7 @@ class BatchWriterTest {
     types.indices.foreach(c => batch.append(c, vector(types(c), expected.map(_(c)), offHeap = false), 0, 20, 0, Long.MaxValue))
     val segment = batch.finish(20)
     val columns = types.indices.map { c =>
-      new RudfColumnVector(types(c), BatchWriter.descriptor(segment.address, c), segment.address): ColumnVector
+      new RudfColumnVector(types(c), ColumnBuffers.descriptor(segment.address, c), segment.address): ColumnVector
     }
     val projection = UnsafeProjection.create(types.toArray)
     val read = new ColumnarBatch(columns.toArray, 20)
@@ -222,5 +222,55 @@ class BatchWriterTest {
       assertEquals(projection(InternalRow.fromSeq(row)).copy(), projection(read.getRow(i)))
     }
     assertFalse(read.column(0).isNullAt(expected.indexWhere(_.head != null)))
+  }
+
+  private def rowWriter(types: Seq[DataType], maxRows: Int, maxBytes: Long = Long.MaxValue) =
+    new RowBatchWriter(acquire(_), types.map(ColumnKind.of).toArray, types.length, maxRows, maxBytes)
+
+  /** Puts a row in and says whether the batch is full. */
+  private def put(writer: RowBatchWriter, row: Seq[Any]): Boolean = {
+    writer.beginRow()
+    row.zipWithIndex.foreach {
+      case (null, c) => writer.putNull(c)
+      case (v: Boolean, c) => writer.putBoolean(c, v)
+      case (v: Byte, c) => writer.putByte(c, v)
+      case (v: Short, c) => writer.putShort(c, v)
+      case (v: Int, c) => writer.putInt(c, v)
+      case (v: Long, c) => writer.putLong(c, v)
+      case (v: Float, c) => writer.putFloat(c, v)
+      case (v: Double, c) => writer.putDouble(c, v)
+      case (v: UTF8String, c) => writer.putString(c, v)
+      case (v: Array[Byte], c) => writer.putBinary(c, v)
+      case (other, _) => throw new IllegalArgumentException(other.toString)
+    }
+    writer.endRow()
+  }
+
+  @Test def valuesPutRowByRowComeBackBatchAfterBatch(): Unit =
+    for (count <- Seq(1, 7, 8, 9, 63, 64, 65, 1000); nulls <- Seq(0, 3, 10)) {
+      val writer = rowWriter(types, 1000)
+      for (batch <- 1 to 2) {
+        val expected = rows(count, types, nulls, new Random(count * 13 + nulls + batch))
+        expected.zipWithIndex.foreach { case (row, i) => assertEquals(i == 999, put(writer, row)) }
+        assertEquals(count, writer.rows)
+        assertHolds(writer.takeBatch(), types, expected)
+        assertEquals(0, writer.rows)
+      }
+    }
+
+  @Test def rowsWithStringsLargerThanTheSegmentMoveTheBatch(): Unit = {
+    val both = Seq(StringType, LongType, BinaryType)
+    val expected = (0 until 100).map(i => Seq[Any](UTF8String.fromString("é" * (i * 50)), i.toLong, Array.fill(i * 70)(i.toByte)))
+    val writer = rowWriter(both, 100)
+    expected.foreach(put(writer, _))
+    assertHolds(writer.takeBatch(), both, expected)
+  }
+
+  @Test def bytesEndABatchOfRowsButNotBeforeItsFirst(): Unit = {
+    val writer = rowWriter(Seq(LongType, StringType), 1000, 1000L)
+    assertTrue(put(writer, Seq(1L, UTF8String.fromString("x" * 2000))))
+    writer.takeBatch()
+    val full = (1 to 100).indexWhere(_ => put(writer, Seq(1L, UTF8String.fromString("x" * 88))))
+    assertEquals("each row has 8 + 4 + 88 bytes", 9, full)
   }
 }

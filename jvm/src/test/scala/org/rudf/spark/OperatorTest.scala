@@ -77,6 +77,87 @@ class OperatorTest {
     assertEquals(20000L, frame.count())
   }
 
+  /** The layout that the plan of a query has below its function. */
+  private def layouts(frame: DataFrame): Int = plan(frame).linesIterator.count(_.contains("RudfLayout"))
+
+  @Test def rowsAreLaidOutByGeneratedCodeAndComeBackAsColumns(): Unit = {
+    val show = udf("f = lambda *v: repr(v)", "string")
+    val columns = Seq("id % 2 = 0 as bo", "cast(id as tinyint) as ti", "cast(id as smallint) as si", "cast(id as int) as i", "id",
+      "cast(id as float) / 3 as fl", "cast(id as double) / 7 as d", "concat('s', id) as s", "cast(concat('b', id) as binary) as bi",
+      "date_add(date'2000-01-01', cast(id as int)) as da", "timestamp_micros(id * 1000001) as t")
+    val names = Seq("bo", "ti", "si", "i", "id", "fl", "d", "s", "bi", "da", "t")
+    for (nulls <- Seq(false, true); generate <- Seq("true", "false")) {
+      spark.conf.set("spark.sql.codegen.wholeStage", generate)
+      try {
+        val data = spark.range(0, 100, 1, 2).selectExpr(columns: _*)
+        val rows = if (!nulls) data
+          else data.selectExpr(names.map(n => if (n == "id") n else s"if(id % 3 = 0, null, $n) as $n"): _*)
+        val frame = rows.select(col("*"), show(names.map(col)).as("shown"))
+        assertEquals(plan(frame), 1, layouts(frame))
+        assertEquals(rows.collect().toSeq, frame.drop("shown").collect().toSeq)
+        spark.conf.set(RudfConf.Enabled, "false")
+        val stock = rows.select(col("*"), show(names.map(col)).as("shown"))
+        assertEquals(0, layouts(stock))
+        val expected = stock.collect().toSeq
+        spark.conf.unset(RudfConf.Enabled)
+        assertEquals(expected, frame.collect().toSeq)
+      } finally {
+        spark.conf.unset("spark.sql.codegen.wholeStage")
+        spark.conf.unset(RudfConf.Enabled)
+      }
+    }
+  }
+
+  @Test def inputsThatAreExpressionsAreComputedWhereRowsAreLaidOut(): Unit = {
+    val add = udf("f = lambda a, b: a + b", "bigint")
+    for (data <- Seq(spark.range(0, 1000, 1, 2).toDF(), parquet("expressions", spark.range(0, 1000, 1, 2).toDF()))) {
+      val frame = data.select(col("id"), add(Seq(expr("id * 2"), expr("monotonically_increasing_id() * 0 + 1"))).as("v"))
+      assertEquals(plan(frame), 1, layouts(frame))
+      assertEquals(0L, frame.where("v != id * 2 + 1").count())
+    }
+  }
+
+  @Test def rowsOfEveryKindOfStageAreLaidOut(): Unit = {
+    val twice = udf("f = lambda v: v * 2", "bigint")
+    val keyed = spark.range(0, 5000, 1, 2).selectExpr("id", "id % 7 as k")
+    val few = spark.range(0, 7, 1, 1).selectExpr("id as k", "id * 10 as w")
+    val stages = Map(
+      "aggregate" -> keyed.groupBy("k").count().selectExpr("k as id"),
+      "sort" -> keyed.orderBy(col("id").desc).select("id"),
+      "broadcast join" -> keyed.join(org.apache.spark.sql.functions.broadcast(few), "k").selectExpr("id"),
+      "sort merge join" -> keyed.hint("merge").join(few.hint("merge"), "k").selectExpr("id"),
+      "exploded" -> keyed.selectExpr("explode(sequence(id, id + 3)) as id"),
+      "limited" -> keyed.select("id").limit(100),
+      "union" -> keyed.select("id").union(few.selectExpr("w as id")),
+      "local" -> spark.sql("select * from values (1L), (2L), (null) as t(id)").where("id is not null"))
+    for ((name, rows) <- stages) {
+      val frame = rows.select(col("id"), twice(Seq(col("id"))).as("t"))
+      val got = frame.collect().map(r => (r.getLong(0), r.getLong(1))).toSeq
+      // Stages that adapt show their transitions once they have run.
+      assertTrue(s"$name: ${plan(frame)}", layouts(frame) >= 1)
+      assertEquals(name, rows.count(), got.length.toLong)
+      assertTrue(name, got.forall { case (id, t) => t == 2 * id })
+    }
+  }
+
+  @Test def functionsOverFunctionsHaveALayoutEach(): Unit = {
+    val twice = udf("f = lambda v: v * 2", "bigint")
+    val frame = spark.range(0, 30000, 1, 2).select(col("id"), twice(Seq(col("id"))).as("t"))
+      .select(col("id"), col("t"), twice(Seq(expr("t + 1"))).as("u"))
+    assertEquals(plan(frame), 2, layouts(frame))
+    assertEquals(30000, frame.collect().count(r => r.getLong(1) == 2 * r.getLong(0) && r.getLong(2) == 2 * (r.getLong(1) + 1)))
+    assertEquals(3, frame.limit(3).collect().length)
+  }
+
+  @Test def aHundredColumnsAndMoreAreLaidOutWithoutGeneratedCode(): Unit = {
+    val sum = udf("f = lambda *v: sum(v)", "bigint")
+    val names = (0 until 150).map(i => s"id + $i as c$i")
+    val frame = spark.range(0, 500, 1, 2).selectExpr("id" +: names: _*)
+      .select(col("id"), col("c149"), sum((0 until 150).map(i => col(s"c$i"))).as("s"))
+    assertEquals(plan(frame), 1, layouts(frame))
+    assertEquals(0L, frame.where("s != 150 * id + 11175 or c149 != id + 149").count())
+  }
+
   @Test def aRowChildKeepsColumnsOfAnyType(): Unit = {
     val upper = udf("f = lambda s: s.upper()", "string")
     val frame = spark.range(0, 1000, 1, 2)

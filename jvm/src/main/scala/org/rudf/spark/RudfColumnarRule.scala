@@ -1,0 +1,20 @@
+package org.rudf.spark
+
+import org.apache.spark.sql.catalyst.rules.Rule
+import org.apache.spark.sql.execution.{ColumnarRule, ColumnarToRowExec, RowToColumnarExec, SparkPlan}
+
+/**
+ * Puts [[RudfLayoutExec]] where Spark has put its own transition from rows to columns below a [[RudfEvalExec]], and where
+ * an input is computed from the child's columns: code that Spark generates reads columns and computes.
+ */
+private[spark] object RudfColumnarRule extends ColumnarRule {
+  override def postColumnarTransitions: Rule[SparkPlan] = new Rule[SparkPlan] {
+    override def apply(plan: SparkPlan): SparkPlan = plan.transformUp {
+      case node: RudfEvalExec if node.supportsColumnar => node.child match {
+        case RowToColumnarExec(rows) => node.laidOutFrom(rows)
+        case columns if columns.supportsColumnar && !node.inputsAreColumns => node.laidOutFrom(ColumnarToRowExec(columns))
+        case _ => node
+      }
+    }
+  }
+}

@@ -151,6 +151,14 @@ def coercions(matrix: Matrix) -> None:
             matrix.add(f"pandas {name} as {t}", lambda f=series: four.select(f("id")))
 
 
+    for name, make in {
+        "a list": list, "a numpy array": lambda v: v.to_numpy(), "a pyarrow array": pa.array, "an index": pd.Index,
+        "a data frame": lambda v: pd.DataFrame({"a": v}), "a string": lambda v: "x" * len(v),
+    }.items():
+        other = rudf_vector(make, "bigint", 200)
+        matrix.add(f"pandas returns {name}", lambda f=other: four.select(f("id")))
+
+
 def rudf_vector(function: Any, return_type: str, kind: int) -> Any:
     """Make a function of whole columns of one whose other parameters are not annotated."""
     from rudf.udf import RudfFunction
@@ -183,6 +191,7 @@ def shapes(matrix: Matrix) -> None:
     matrix.add("two functions of one column", lambda: ids.select(twice("id"), add("id")))
     matrix.add("the same twice", lambda: ids.select(twice("id"), twice("id")))
     matrix.add("expressions as arguments", lambda: ids.select(twice(F.col("id") + 1), add("id", F.lit(3))))
+    matrix.add("arguments that are not deterministic", lambda: ids.select(add(F.monotonically_increasing_id(), F.rand(7).cast("bigint"))))
     matrix.add("callable object", lambda: ids.select(rudf(Callable_().__call__, "bigint")("id")))
     matrix.add("partial", lambda: ids.select(rudf(functools.partial(pow, 2), "bigint")(F.col("id"))))
     matrix.add("in a filter", lambda: ids.where(twice("id") > 20))

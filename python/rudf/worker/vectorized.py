@@ -183,8 +183,9 @@ class PandasEvaluator:
         return arrays
 
     def _to_arrow(self, series: Any, function: _Function, index: int) -> pa.Array:
-        dtype = getattr(series, "dtype", None)
-        if dtype is not None and _is_plain(dtype, function.arrow_type):
+        import pandas as pd
+
+        if isinstance(series, pd.Series) and _is_plain(series.dtype, function.arrow_type):
             # The dtype is the declared type's own: nothing to convert but NaN, which stands for null in a float.
             return pa.Array.from_pandas(series.to_numpy(), type=function.arrow_type)
         return self._convert(series, function, index)
@@ -193,8 +194,9 @@ class PandasEvaluator:
         import pandas as pd
         from pyspark.errors import PySparkTypeError, PySparkValueError
 
-        if not isinstance(series, pd.Series):
-            series = pd.Series(series)
+        # What is no Series fails here or below with the error that PySpark lets out.
+        if isinstance(series, pd.DataFrame):
+            raise AssertionError
         if isinstance(series.dtype, pd.CategoricalDtype):
             series = series.astype(series.dtype.categories.dtype)
         kind = series.dtype

@@ -8,16 +8,19 @@ MASTER ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build wheel bench lint clean
+.PHONY: help demo test test-sparks build wheel bench lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## set everything up and run the main job: New York's flights, with rudf and with plain PySpark
 	@tools/run-job integration/jobs/flights_demo.py
 
 test: build ## set everything up and run every test
 	@tools/test
+
+test-sparks: build ## run the jar on Spark 4.0, 4.1 and 4.2 too (SPARKS="4.0.5 4.1.4 4.2.1")
+	@tools/test-sparks
 
 build: ## set everything up and build: .venv with rudf in it, and the jar
 	@tools/setup

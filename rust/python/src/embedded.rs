@@ -7,7 +7,9 @@ use std::{
     ffi::{c_long, c_void},
     panic::{AssertUnwindSafe, catch_unwind},
     ptr::NonNull,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use pyo3::{exceptions::PyKeyboardInterrupt, ffi, prelude::*, types::PyDict};
@@ -136,7 +138,9 @@ unsafe extern "C" fn open(message: *const u8, length: usize, session: *mut *mut 
     let body = || {
         // SAFETY: the host keeps `length` bytes at `message` for the length of the call.
         let message = unsafe { std::slice::from_raw_parts(message, length) };
+        let turn = turn_to_open();
         let opened = Python::attach(|py| Session::open(py, message))?;
+        drop(turn);
         let boxed = Box::new(EmbeddedSession { session: opened, running: Arc::default() });
         // SAFETY: the host passes a place for the session.
         unsafe { session.write(Box::into_raw(boxed).cast()) };
@@ -144,6 +148,22 @@ unsafe extern "C" fn open(message: *const u8, length: usize, session: *mut *mut 
     };
     // SAFETY: the host passes a failure that it has made for this call.
     unsafe { guarded(failure, body) }
+}
+
+/// Waits until no other thread opens a session: unpickling imports, and two threads that import packages whose modules
+/// import each other (PySpark is one) can end in an import that Python breaks off as a deadlock. A function that
+/// does not come back from being unpickled does not stop the others for ever.
+fn turn_to_open() -> Option<MutexGuard<'static, ()>> {
+    static OPENING: Mutex<()> = Mutex::new(());
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        match OPENING.try_lock() {
+            Ok(turn) => return Some(turn),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => return None,
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// One reference to a segment of the host's.

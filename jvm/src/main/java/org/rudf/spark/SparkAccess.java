@@ -8,6 +8,7 @@ import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
+import scala.collection.immutable.ArraySeq;
 import scala.collection.immutable.Map;
 import scala.collection.immutable.Seq;
 
@@ -20,8 +21,13 @@ final class SparkAccess {
 
   private SparkAccess() {}
 
+  /** The pickled function; not to be written to. */
   static byte[] command(PythonFunction function) {
     Seq<Object> command = function.command();
+    // What PySpark hands over; the loop below boxes every byte.
+    if (command instanceof ArraySeq.ofByte) {
+      return ((ArraySeq.ofByte) command).unsafeArray();
+    }
     byte[] bytes = new byte[command.length()];
     scala.collection.Iterator<Object> each = command.iterator();
     for (int i = 0; i < bytes.length; i++) {

@@ -6,7 +6,7 @@ import java.nio.file.{Files, LinkOption, Path, Paths, StandardCopyOption}
 import java.nio.file.attribute.PosixFilePermissions
 import java.security.MessageDigest
 
-import scala.annotation.tailrec
+import scala.collection.mutable
 import scala.io.Source
 import scala.jdk.CollectionConverters._
 import scala.util.Using
@@ -28,6 +28,9 @@ object NativeLibrary {
   /** Where a second class loader finds that the first one has loaded the library: one process can load it once. */
   private val LoadedProperty = "rudf.native.loaded"
 
+  /** Path and SHA-256 of every file in the jar that is to be unpacked. */
+  private type Manifest = Seq[(String, String)]
+
   /** What was unpacked. */
   final case class Unpacked(directory: Path) {
     def packageDirectory: String = directory.resolve("python").toString
@@ -44,47 +47,43 @@ object NativeLibrary {
 
   private def loadFirst(directories: Seq[String]): Either[String, Unpacked] = {
     val other = System.getProperty(LoadedProperty)
-    if (other != null) return Left(s"another class loader of this process has already loaded $other")
-    manifest match {
-      case Left(why) => Left(why)
-      case Right(files) =>
-        loadFromOneOf(directories.distinct.toList, files, Nil)
-    }
+    if (other != null) Left(s"another class loader of this process has already loaded $other")
+    else firstOf(directories)(loadFrom)
   }
 
-  @tailrec
-  private def loadFromOneOf(directories: List[String], files: Seq[(String, String)], failed: List[String])
-      : Either[String, Unpacked] = directories match {
-    case Nil =>
-      Left(s"rudf's native library cannot be loaded; tried ${failed.reverse.mkString("; ")}. " +
-        "Set spark.rudf.unpack.dir to a directory that is writable and not mounted noexec")
-    case directory :: others =>
-      loadFrom(Paths.get(directory), files) match {
-        case Left(why) => loadFromOneOf(others, files, s"$directory: $why" :: failed)
-        case loaded => loaded
-      }
-  }
+  /** Unpacks into the first of the directories that will have it; a failure names each with what went wrong there. */
+  private[spark] def unpackFirst(directories: Seq[String]): Either[String, Unpacked] =
+    firstOf(directories)((base, files) => Unpacked(unpack(base, files)))
 
-  private def loadFrom(base: Path, files: Seq[(String, String)]): Either[String, Unpacked] =
-    try {
-      val unpacked = Unpacked(unpack(base, files))
-      System.load(unpacked.directory.resolve(Jni).toString)
-      val version = RudfNative.protocolVersion()
-      if (version != SessionMessage.ProtocolVersion) {
-        Left(s"the library speaks protocol $version, this jar ${SessionMessage.ProtocolVersion}")
-      } else {
-        System.setProperty(LoadedProperty, unpacked.directory.toString)
-        log.info(s"rudf: native library loaded from ${unpacked.directory}")
-        Right(unpacked)
+  private def firstOf(directories: Seq[String])(attempt: (Path, Manifest) => Unpacked): Either[String, Unpacked] =
+    manifest.flatMap { files =>
+      val attempts = directories.distinct.iterator.map { directory =>
+        try Right(attempt(Paths.get(directory), files))
+        catch {
+          // UnsatisfiedLinkError: a file system mounted noexec, or a C library that is too old.
+          case error @ (_: IOException | _: LinkageError | _: RuntimeException) =>
+            Left(s"$directory: ${error.getClass.getSimpleName}: ${error.getMessage}")
+        }
       }
-    } catch {
-      // UnsatisfiedLinkError: a file system mounted noexec, or a C library that is too old.
-      case error @ (_: IOException | _: LinkageError | _: RuntimeException) =>
-        Left(s"${error.getClass.getSimpleName}: ${error.getMessage}")
+      val failed = mutable.ArrayBuffer.empty[String]
+      attempts.map(_.left.map(failed += _)).collectFirst { case Right(unpacked) => unpacked }.toRight(
+        s"rudf's native library cannot be loaded; tried ${failed.mkString("; ")}. " +
+          "Set spark.rudf.unpack.dir to a directory that is writable and not mounted noexec")
     }
 
-  /** Path and SHA-256 of every file, from the jar. */
-  private def manifest: Either[String, Seq[(String, String)]] = {
+  private def loadFrom(base: Path, files: Manifest): Unpacked = {
+    val unpacked = Unpacked(unpack(base, files))
+    System.load(unpacked.directory.resolve(Jni).toString)
+    val version = RudfNative.protocolVersion()
+    if (version != SessionMessage.ProtocolVersion) {
+      throw new IllegalStateException(s"the library speaks protocol $version, this jar ${SessionMessage.ProtocolVersion}")
+    }
+    System.setProperty(LoadedProperty, unpacked.directory.toString)
+    log.info(s"rudf: native library loaded from ${unpacked.directory}")
+    unpacked
+  }
+
+  private def manifest: Either[String, Manifest] = {
     val platform = s"${System.getProperty("os.name")} ${System.getProperty("os.arch")}"
     Option(getClass.getResourceAsStream(Root + "MANIFEST")) match {
       case None => Left("this rudf jar was built without native libraries")
@@ -97,7 +96,7 @@ object NativeLibrary {
     }
   }
 
-  private def unpack(base: Path, files: Seq[(String, String)]): Path = {
+  private def unpack(base: Path, files: Manifest): Path = {
     val name = s"rudf-${System.getProperty("user.name")}-${hash(files.mkString("\n").getBytes(UTF_8)).take(16)}"
     val target = base.resolve(name)
     if (isIntact(target, files)) return target
@@ -133,7 +132,7 @@ object NativeLibrary {
     ()
   }
 
-  private def isIntact(directory: Path, files: Seq[(String, String)]): Boolean =
+  private def isIntact(directory: Path, files: Manifest): Boolean =
     Files.isDirectory(directory, LinkOption.NOFOLLOW_LINKS) &&
       Files.getOwner(directory).getName == System.getProperty("user.name") &&
       PosixFilePermissions.toString(Files.getPosixFilePermissions(directory)) == "rwx------" &&

@@ -1,6 +1,6 @@
 package org.rudf.spark
 
-import org.apache.spark.sql.catalyst.expressions.{Attribute, PythonUDF}
+import org.apache.spark.sql.catalyst.expressions.Attribute
 import org.apache.spark.sql.catalyst.plans.logical.{ArrowEvalPython, LogicalPlan}
 import org.apache.spark.sql.execution.{ProjectExec, SparkPlan, SparkStrategy}
 import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
@@ -14,7 +14,9 @@ object RudfStrategy extends SparkStrategy {
 
   override def apply(logical: LogicalPlan): Seq[SparkPlan] = logical match {
     case node @ ArrowEvalPython(udfs, resultAttrs, child, evalType) =>
-      val (ours, others) = udfs.zip(resultAttrs).partition { case (udf, _) => Support.isSealed(udf) }
+      val (ours, others) = udfs.zip(resultAttrs).partitionMap { case (udf, attribute) =>
+        Support.unseal(udf).map(_ -> attribute).toLeft(udf -> attribute)
+      }
       if (ours.isEmpty) Nil
       else {
         val below =
@@ -26,11 +28,13 @@ object RudfStrategy extends SparkStrategy {
     case _ => Nil
   }
 
-  private def planOurs(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int): SparkPlan =
-    Support.refusal(udfs, evalType, SQLConf.get) match {
+  private def planOurs(functions: Seq[Sealed], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int): SparkPlan = {
+    val udfs = functions.map(_.udf)
+    Support.refusal(functions, evalType, SQLConf.get) match {
       case None => RudfEvalExec(udfs, resultAttrs, child, evalType)
       case Some(why) =>
         Fallbacks.tellPlanned(udfs.map(_.name).mkString(", "), why)
         LeftToSparkExec(why, ArrowEvalPythonExec(udfs, resultAttrs, child, evalType))
     }
+  }
 }

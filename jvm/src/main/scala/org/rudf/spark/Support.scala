@@ -15,16 +15,36 @@ private[spark] object EvalType {
   val ScalarArrow = 250
 }
 
+/**
+ * A function of rudf's.
+ *
+ * @param refusal why its commands are not run, if they are not
+ */
+private[spark] final case class Sealed(udf: PythonUDF, refusal: Option[String])
+
 /** Which functions rudf takes, and why it does not take the others. */
 private[spark] object Support {
 
-  /** Whether a function, with all functions that it is chained to, was decorated with `@rudf`. */
-  def isSealed(udf: PythonUDF): Boolean =
-    EvaluationPlan.chain(udf).forall(link => Payload.unseal(SparkAccess.command(link.func)).isDefined)
+  /**
+   * What is to be known of a function that was decorated with `@rudf`, and all functions that it is chained to: a
+   * sentence that says why its commands cannot be trusted or run here, if there is one. None where it is not rudf's.
+   */
+  def unseal(udf: PythonUDF): Option[Sealed] = {
+    val commands = EvaluationPlan.chain(udf).map(link => SparkAccess.command(link.func))
+    val seals = commands.map(Payload.unseal)
+    if (seals.exists(_.isEmpty)) None
+    else {
+      val damaged = seals.flatten.collectFirst { case Left(why) => why }
+      def service = commands.iterator.flatMap(Payload.neededService(_))
+        .map(s => s"it uses $s, which needs a PySpark worker process").nextOption()
+      Some(Sealed(udf, damaged.orElse(service)))
+    }
+  }
 
   /** A sentence that says why sealed functions are left to Spark, or none where rudf takes them all. */
-  def refusal(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): Option[String] = {
-    val each = udfs.iterator.flatMap(udf => functionRefusal(udf).map(why => s"`${udf.name}`: $why"))
+  def refusal(functions: Seq[Sealed], evalType: Int, conf: SQLConf): Option[String] = {
+    val udfs = functions.map(_.udf)
+    val each = functions.iterator.flatMap(f => functionRefusal(f).map(why => s"`${f.udf.name}`: $why"))
     if (!RudfConf.isEnabled(conf)) Some(s"${RudfConf.Enabled} is false")
     else confRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType))
   }
@@ -46,13 +66,9 @@ private[spark] object Support {
 
   private val kinds = Set(EvalType.ArrowBatched, EvalType.ScalarPandas, EvalType.ScalarArrow)
 
-  private def functionRefusal(udf: PythonUDF): Option[String] = {
-    val chain = EvaluationPlan.chain(udf)
-    val commands = chain.map(link => SparkAccess.command(link.func))
-    val damaged = commands.iterator.flatMap(Payload.unseal(_)).collectFirst { case Left(why) => why }
-    val service = commands.iterator.flatMap(Payload.neededService(_))
-      .map(s => s"it uses $s, which needs a PySpark worker process").nextOption()
-    damaged.orElse(service).orElse(typeRefusal(chain)).orElse(encryptedBroadcast(chain))
+  private def functionRefusal(function: Sealed): Option[String] = {
+    val chain = EvaluationPlan.chain(function.udf)
+    function.refusal.orElse(typeRefusal(chain)).orElse(encryptedBroadcast(chain))
   }
 
   private def typeRefusal(chain: Seq[PythonUDF]): Option[String] = {

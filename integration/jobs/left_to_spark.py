@@ -1,4 +1,4 @@
-"""One query over a row function: writes its sum and its plan.
+"""One query over a row function, on rows and on columns: writes its sums and its plan.
 
 usage: spark-submit left_to_spark.py RESULTS.json
 """
@@ -21,6 +21,10 @@ spark = SparkSession.builder.getOrCreate()
 frame = spark.range(0, 1000, 1, 4).select(double("id").alias("v"))
 plan = frame._jdf.queryExecution().executedPlan().toString()
 total = frame.agg(F.sum("v")).first()[0]
+stored = f"{sys.argv[1]}.parquet"
+spark.range(0, 1000, 1, 4).selectExpr("id", "concat('s', id) as s").write.parquet(stored)
+columns = spark.read.parquet(stored).select("s", double("id").alias("v"))
+columnar_total = columns.where("s is not null").agg(F.sum("v")).first()[0]
 with open(sys.argv[1], "w") as file:
-    json.dump({"sum": total, "plan": plan}, file)
+    json.dump({"sum": total, "columnar sum": columnar_total, "plan": plan}, file)
 spark.stop()

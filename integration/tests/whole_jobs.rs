@@ -153,7 +153,9 @@ fn runs_on_sparks_path(master: &str, name: &str, conf: (&str, &str), why: &str) 
     let finished = job.run(&scratch).unwrap();
     must_succeed(&finished);
     let results = read(&target);
-    assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>());
+    for sum in ["sum", "columnar sum"] {
+        assert_eq!(results[sum], 2 * (0..1000).sum::<i64>(), "{sum}");
+    }
     assert!(finished.log.contains("rudf: left to Spark") && finished.log.contains(why), "{}", finished.tail());
     if master == LOCAL {
         let plan = results["plan"].as_str().unwrap();

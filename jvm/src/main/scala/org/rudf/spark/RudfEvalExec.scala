@@ -60,8 +60,7 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
     case _ => None
   }
 
-  override def vectorTypes: Option[Seq[String]] =
-    Some(Seq.fill(output.length)(classOf[RudfColumnVector].getName))
+  // No `vectorTypes`: a partition that is left to Spark comes in vectors of Spark's.
 
   /** Spark's own operator, for partitions whose executor cannot run the functions. */
   @transient private lazy val stock: SparkPlan = {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyRecursionError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -40,6 +40,9 @@ impl<'py> Saver<'py> {
     /// Adds the path to an error that came out of the work, if it is one about pickling.
     pub(crate) fn explain(&self, root: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
         let py = self.py;
+        if error.is_instance_of::<PyMemoryError>(py) {
+            return error; // a sentence would need memory
+        }
         let is_own = error.value(py).get_type().is(&self.known.pickling_error);
         let message = error.value(py).str().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
         let refused = error.is_instance_of::<PyTypeError>(py) && message.starts_with("cannot pickle");

@@ -1,6 +1,6 @@
 //! The loop: takes an object, writes what can be written at once, and puts a frame on the stack for the rest.
 
-use pyo3::exceptions::PyRecursionError;
+use pyo3::exceptions::{PyMemoryError, PyRecursionError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -17,8 +17,12 @@ use crate::options::Options;
 use crate::reduce::TypePlan;
 use crate::writer::Writer;
 
-/// How many frames are advanced between two looks for a pending `KeyboardInterrupt`.
-const SIGNAL_INTERVAL: u32 = 4096;
+/// How many objects are written between two looks for a pending `KeyboardInterrupt`, and at the memory.
+const PAUSE_INTERVAL: u32 = 4096;
+
+/// More than what is allocated in small pieces between two pauses. Those allocations cannot be refused in Rust without
+/// ending the process; that they will be granted is found out here, the large ones are checked each.
+const HEADROOM: usize = 4 << 20;
 
 /// More frames than a million nested objects need; what goes deeper makes new objects as it is pickled.
 const MAX_DEPTH: usize = 2_500_000;
@@ -69,13 +73,12 @@ impl<'py> Saver<'py> {
     fn drive(&mut self, start: Option<Frame<'py>>) -> PyResult<()> {
         let Some(mut current) = start else { return Ok(()) };
         loop {
-            self.ticks += 1;
-            if self.ticks >= SIGNAL_INTERVAL {
-                self.ticks = 0;
-                self.py.check_signals()?;
-            }
+            self.tick()?;
             match self.advance(&mut current) {
                 Ok(Some(child)) => {
+                    if self.stack.try_reserve(1).is_err() {
+                        return Err(PyMemoryError::new_err(()));
+                    }
                     self.stack.push(std::mem::replace(&mut current, child));
                     if self.stack.len() > MAX_DEPTH {
                         return Err(PyRecursionError::new_err("an object reduces to itself, or without end"));
@@ -93,6 +96,29 @@ impl<'py> Saver<'py> {
         }
     }
 
+    /// Counts a piece of work; takes a look around now and then.
+    #[inline]
+    pub(crate) fn tick(&mut self) -> PyResult<()> {
+        self.ticks += 1;
+        if self.ticks >= PAUSE_INTERVAL { self.pause() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn pause(&mut self) -> PyResult<()> {
+        self.ticks = 0;
+        self.py.check_signals()?;
+        let mut probe = Vec::<u8>::new();
+        let refused = probe.try_reserve_exact(HEADROOM).is_err();
+        if std::hint::black_box(&probe).capacity() < HEADROOM
+            || refused
+            || self.writer.has_failed()
+            || self.memo.has_failed()
+        {
+            return Err(PyMemoryError::new_err(()));
+        }
+        Ok(())
+    }
+
     /// Goes on with a frame until it is done (`None`) or a child has to be written first.
     fn advance(&mut self, frame: &mut Frame<'py>) -> Rest<'py> {
         match frame {
@@ -108,6 +134,10 @@ impl<'py> Saver<'py> {
                             let rest = self.save(&obj, role);
                             script.label = label;
                             rest?
+                        }
+                        Step::Id(id) => {
+                            script.label = Label::Part("persistent id");
+                            self.save_itself(&id, Role::Data)?
                         }
                         Step::Enter(frame) => Some(*frame),
                         other => self.small_step(other)?,
@@ -131,7 +161,7 @@ impl<'py> Saver<'py> {
             Step::Method(module, name) => self.standard(&module, &name)?,
             Step::Receiver(name) => self.receiver(name)?,
             Step::Memoize(obj) => self.memoize_result(&obj),
-            Step::Save(..) | Step::Enter(_) => {}
+            Step::Save(..) | Step::Id(_) | Step::Enter(_) => {}
         }
         Ok(None)
     }
@@ -153,14 +183,19 @@ impl<'py> Saver<'py> {
 
     /// Writes `obj`, or as much of it as needs no child.
     pub(crate) fn save(&mut self, obj: &Bound<'py, PyAny>, role: Role) -> Rest<'py> {
-        self.writer.boundary();
+        self.tick()?;
         if let Some(persistent_id) = &self.options.persistent_id {
             let id = persistent_id.call1((obj,))?;
             if !id.is_none() {
-                let steps = vec![Step::Save(id, Role::Data, Label::Part("persistent id")), Step::Op(&[op::BINPERSID])];
-                return Ok(Some(Frame::script(steps)));
+                return Ok(Some(Frame::script(vec![Step::Id(id), Step::Op(&[op::BINPERSID])])));
             }
         }
+        self.save_itself(obj, role)
+    }
+
+    /// Writes `obj` and not a persistent id for it.
+    fn save_itself(&mut self, obj: &Bound<'py, PyAny>, role: Role) -> Rest<'py> {
+        self.writer.boundary();
         if self.atom(obj)? {
             return Ok(None);
         }
@@ -238,8 +273,7 @@ impl<'py> Saver<'py> {
         {
             digits = rest;
         }
-        self.writer.long(digits);
-        Ok(())
+        self.writer.long(digits)
     }
 
     fn string(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<()> {

@@ -1,9 +1,11 @@
 //! What has been written already: objects by identity, and the strings of the code structure by value.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use pyo3::prelude::*;
+
+use crate::memory;
 
 /// A hasher for addresses: one multiplication, because objects are spread by the allocator already.
 #[derive(Default)]
@@ -48,6 +50,12 @@ fn hash(text: &[u8]) -> u64 {
     hasher.write(text);
     hasher.write_usize(text.len());
     hasher.finish()
+}
+
+/// Makes room for one more entry; false where there is no memory for it.
+#[inline]
+fn has_room<K: Eq + Hash, V>(map: &mut FastMap<K, V>) -> bool {
+    map.len() < map.capacity() || (map.try_reserve(1).is_ok() && memory::has_headroom())
 }
 
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
@@ -96,7 +104,7 @@ impl Memo {
     /// Gives `obj` the next number.
     pub(crate) fn put(&mut self, obj: &Bound<'_, PyAny>) -> u32 {
         let number = self.len;
-        if self.by_address.try_reserve(1).is_ok() && self.keep(obj) {
+        if has_room(&mut self.by_address) && self.keep(obj) {
             self.by_address.insert(obj.as_ptr() as usize, number);
         } else {
             self.failed = true;
@@ -122,8 +130,8 @@ impl Memo {
         let number = self.len;
         // Texts that do not fit 32 bits are written again rather than remembered.
         if let (Ok(start), Ok(len)) = (u32::try_from(self.texts.len()), u32::try_from(text.len()))
-            && self.texts.try_reserve(text.len()).is_ok()
-            && self.by_text.try_reserve(1).is_ok()
+            && memory::reserve(&mut self.texts, text.len())
+            && has_room(&mut self.by_text)
         {
             self.texts.extend_from_slice(text);
             self.by_text.insert(hash(text), (start, len, number));
@@ -145,7 +153,7 @@ impl Memo {
 
     /// Keeps `obj` alive as long as the memo; false where there is no memory for it.
     pub(crate) fn keep(&mut self, obj: &Bound<'_, PyAny>) -> bool {
-        let has_room = self.kept.try_reserve(1).is_ok();
+        let has_room = memory::reserve(&mut self.kept, 1);
         if has_room {
             self.kept.push(obj.clone().unbind());
         }

@@ -12,6 +12,7 @@ use crate::frame::{Frame, Label, Role, Step};
 use crate::function::FunctionState;
 use crate::known::{Known, known};
 use crate::memo::{FastMap, Memo};
+use crate::memory;
 use crate::opcodes as op;
 use crate::options::Options;
 use crate::reduce::TypePlan;
@@ -19,10 +20,6 @@ use crate::writer::Writer;
 
 /// How many objects are written between two looks for a pending `KeyboardInterrupt`, and at the memory.
 const PAUSE_INTERVAL: u32 = 4096;
-
-/// More than what is allocated in small pieces between two pauses. Those allocations cannot be refused in Rust without
-/// ending the process; that they will be granted is found out here, the large ones are checked each.
-const HEADROOM: usize = 4 << 20;
 
 /// More frames than a million nested objects need; what goes deeper makes new objects as it is pickled.
 const MAX_DEPTH: usize = 2_500_000;
@@ -57,7 +54,8 @@ impl<'py> Saver<'py> {
             plans: FastMap::default(),
             functions: FunctionState::default(),
             stack: Vec::new(),
-            ticks: 0,
+            // The first look comes early: a small dump needs none, the next thousand objects of a large one might not fit.
+            ticks: PAUSE_INTERVAL - 64,
         })
     }
 
@@ -76,7 +74,7 @@ impl<'py> Saver<'py> {
             self.tick()?;
             match self.advance(&mut current) {
                 Ok(Some(child)) => {
-                    if self.stack.try_reserve(1).is_err() {
+                    if !memory::reserve(&mut self.stack, 1) {
                         return Err(PyMemoryError::new_err(()));
                     }
                     self.stack.push(std::mem::replace(&mut current, child));
@@ -107,13 +105,7 @@ impl<'py> Saver<'py> {
     fn pause(&mut self) -> PyResult<()> {
         self.ticks = 0;
         self.py.check_signals()?;
-        let mut probe = Vec::<u8>::new();
-        let refused = probe.try_reserve_exact(HEADROOM).is_err();
-        if std::hint::black_box(&probe).capacity() < HEADROOM
-            || refused
-            || self.writer.has_failed()
-            || self.memo.has_failed()
-        {
+        if self.writer.has_failed() || self.memo.has_failed() || !memory::has_headroom() {
             return Err(PyMemoryError::new_err(()));
         }
         Ok(())

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::buffer::Buffer;
+use crate::memory;
 use crate::opcodes as op;
 
 /// A frame is closed at the first opcode boundary after this many bytes; the standard library's figure.
@@ -76,7 +77,7 @@ impl<'py> Writer<'py> {
     /// Makes room for `more` bytes; false where there is no memory.
     #[cold]
     fn grow(&mut self, more: usize) -> bool {
-        if self.out.try_reserve(more).is_ok() {
+        if memory::reserve(&mut self.out, more) {
             return true;
         }
         self.failed = true;
@@ -256,7 +257,7 @@ impl<'py> Writer<'py> {
     fn hold(&mut self, header: &[u8], held: Held<'py>) {
         self.close_frame();
         self.extend(header);
-        if self.held.try_reserve(1).is_err() {
+        if !memory::reserve(&mut self.held, 1) {
             self.failed = true;
             return;
         }

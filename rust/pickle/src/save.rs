@@ -21,8 +21,12 @@ use crate::writer::Writer;
 /// How many objects are written between two looks for a pending `KeyboardInterrupt`, and at the memory.
 const PAUSE_INTERVAL: u32 = 4096;
 
-/// More frames than a million nested objects need; what goes deeper makes new objects as it is pickled.
+/// More frames than a million nested containers need.
 const MAX_DEPTH: usize = 2_500_000;
+
+/// So many objects that describe themselves may be inside of each other: what goes deeper makes new ones as it is pickled,
+/// and would take all memory before it fails.
+const MAX_REDUCTIONS: usize = 500_000;
 
 /// One dump in progress.
 pub(crate) struct Saver<'py> {
@@ -36,6 +40,8 @@ pub(crate) struct Saver<'py> {
     pub(crate) functions: FunctionState,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
+    /// How many of them are scripts.
+    reductions: usize,
     ticks: u32,
 }
 
@@ -54,6 +60,7 @@ impl<'py> Saver<'py> {
             plans: FastMap::default(),
             functions: FunctionState::default(),
             stack: Vec::new(),
+            reductions: 0,
             // The first look comes early: a small dump needs none, the next thousand objects of a large one might not fit.
             ticks: PAUSE_INTERVAL - 64,
         })
@@ -77,13 +84,17 @@ impl<'py> Saver<'py> {
                     if !memory::reserve(&mut self.stack, 1) {
                         return Err(PyMemoryError::new_err(()));
                     }
+                    self.reductions += usize::from(matches!(current, Frame::Script(_)));
                     self.stack.push(std::mem::replace(&mut current, child));
-                    if self.stack.len() > MAX_DEPTH {
+                    if self.stack.len() > MAX_DEPTH || self.reductions > MAX_REDUCTIONS {
                         return Err(PyRecursionError::new_err("an object reduces to itself, or without end"));
                     }
                 }
                 Ok(None) => match self.stack.pop() {
-                    Some(parent) => current = parent,
+                    Some(parent) => {
+                        self.reductions -= usize::from(matches!(parent, Frame::Script(_)));
+                        current = parent;
+                    }
                     None => return Ok(()),
                 },
                 Err(error) => {

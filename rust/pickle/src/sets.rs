@@ -29,6 +29,7 @@ pub(crate) fn in_order<'py>(set: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, 
     for item in set.try_iter()? {
         granted(memory::reserve(&mut items, 1))?;
         items.push(item?);
+        look_at_signals(set.py(), items.len())?;
     }
     if items.len() < 2 {
         return Ok(items);
@@ -42,12 +43,18 @@ pub(crate) fn in_order<'py>(set: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, 
             return Ok(items);
         }
         ranges.push((start..keys.bytes.len(), index));
+        look_at_signals(set.py(), index)?;
     }
     keys.sort(&mut ranges);
     let mut sorted = Vec::new();
     granted(memory::reserve(&mut sorted, items.len()))?;
     sorted.extend(ranges.iter().filter_map(|(_, index)| items.get(*index).cloned()));
     Ok(sorted)
+}
+
+/// Lets a `KeyboardInterrupt` through now and then.
+fn look_at_signals(py: Python<'_>, count: usize) -> PyResult<()> {
+    if count.is_multiple_of(8192) { py.check_signals() } else { Ok(()) }
 }
 
 fn granted(memory: bool) -> PyResult<()> {

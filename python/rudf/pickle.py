@@ -11,7 +11,7 @@ import copyreg
 import pickle as _pickle
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pickle import HIGHEST_PROTOCOL, PickleError, PicklingError, UnpicklingError, load, loads
 from types import ModuleType
 from typing import Any, ClassVar, Protocol
@@ -205,6 +205,8 @@ class Pickler:
         if table is Pickler.dispatch_table and not table.maps[0]:
             table = None
         override = self.reducer_override if _is_changed(self, "reducer_override") else None
+        if "reducer_override" in vars(self) and not callable(override):
+            raise TypeError(f"reducer_override must be callable, not {type(override).__name__}")
         persistent = self.persistent_id if _is_changed(self, "persistent_id") else None
         return table, override, persistent
 
@@ -221,9 +223,48 @@ class Pickler:
         self._memo.clear()
 
     @property
-    def memo(self) -> dict[int, tuple[int, Any]]:
-        """What has been written: number and object by the object's ``id``. A copy."""
+    def memo(self) -> PicklerMemo:
+        """What has been written: number and object by the object's ``id``. May be set to another pickler's."""
+        return PicklerMemo(self._memo)
+
+    @memo.setter
+    def memo(self, entries: Mapping[int, tuple[int, Any]]) -> None:
+        if not isinstance(entries, Mapping):
+            raise TypeError(f"'memo' attribute must be a pickler's memo or a dict, not {type(entries).__name__}")
+        self._memo.restore(dict(entries))
+
+
+class PicklerMemo(Mapping[int, tuple[int, Any]]):
+    """The memo of a :class:`Pickler`: a view of what it has written.
+
+    Parameters
+    ----------
+    memo
+        What the pickler keeps.
+    """
+
+    def __init__(self, memo: _native.PickleMemo) -> None:
+        self._memo = memo
+
+    def __getitem__(self, address: int) -> tuple[int, Any]:
+        return self._memo.copy()[address]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._memo.copy())
+
+    def __len__(self) -> int:
+        return len(self._memo.copy())
+
+    def copy(self) -> dict[int, tuple[int, Any]]:
+        """Return the entries as they are now."""
         return self._memo.copy()
+
+    def clear(self) -> None:
+        """Have the pickler forget what it has written."""
+        self._memo.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (self._memo.copy(),)
 
 
 def _is_changed(pickler: Pickler, name: str) -> bool:

@@ -1,5 +1,6 @@
 //! Bytes, byte arrays and buffers, in band and out of band (PEP 574).
 
+use pyo3::exceptions::PyBufferError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
@@ -59,8 +60,12 @@ impl<'py> Saver<'py> {
         if self.options.protocol < 5 {
             return Err(self.pickling_error("PickleBuffer can only be pickled with protocol >= 5"));
         }
-        let buffer = crate::buffer::Buffer::open(obj).map_err(|_| {
-            self.pickling_error("PickleBuffer can not be pickled when pointing to a non-contiguous buffer")
+        let buffer = crate::buffer::Buffer::open(obj).map_err(|error| {
+            if error.is_instance_of::<PyBufferError>(self.py) {
+                self.pickling_error("PickleBuffer can not be pickled when pointing to a non-contiguous buffer")
+            } else {
+                error
+            }
         })?;
         let readonly = buffer.is_readonly();
         if let Some(callback) = &self.options.buffer_callback

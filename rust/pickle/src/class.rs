@@ -204,7 +204,7 @@ impl<'py> Saver<'py> {
     /// Refuses at the sender what could not be made at the receiver.
     fn check_bases(&self, class: &Bound<'py, PyType>) -> PyResult<()> {
         let py = self.py;
-        for base in class.mro().iter().skip(1) {
+        for base in mro(class)?.iter().skip(1) {
             let own = base.getattr(intern!(py, "__dict__"))?;
             if !own.contains(intern!(py, "__init_subclass__"))? {
                 continue;
@@ -283,6 +283,11 @@ pub(crate) fn class_dict<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py,
     let dict = PyDict::new(py);
     dict.call_method1(intern!(py, "update"), (class.getattr(intern!(py, "__dict__"))?,))?;
     Ok(dict)
+}
+
+/// `__mro__`, which a metaclass may refuse.
+fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
+    Ok(class.getattr(intern!(class.py(), "__mro__"))?.cast_into::<PyTuple>()?)
 }
 
 /// Whether a method written in Python has keyword-only parameters without a default.
@@ -374,7 +379,7 @@ impl<'py> Saver<'py> {
         member: &Bound<'py, PyAny>,
     ) -> PyResult<(String, String, Vec<Bound<'py, PyAny>>)> {
         let py = self.py;
-        for base in class.mro().iter() {
+        for base in mro(class)?.iter() {
             let flags: u64 = base.getattr(intern!(py, "__flags__"))?.extract()?;
             if flags & HEAP_TYPE != 0 || !base.getattr(intern!(py, "__dict__"))?.contains(intern!(py, "__new__"))? {
                 continue;

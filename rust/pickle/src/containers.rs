@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyFrozenSet, PyList, PySet, PyString, PyTuple};
+use pyo3::types::{PyDict, PyFrozenSet, PyIterator, PyList, PySet, PyString, PyTuple};
 
 use crate::frame::{DictFrame, Elements, ElementsFrame, Frame, Label, Role, Step};
 use crate::opcodes as op;
@@ -99,6 +99,7 @@ impl<'py> Saver<'py> {
             if ended {
                 return Ok(None);
             }
+            self.tick()?;
             if done.is_multiple_of(op::BATCH) && !single {
                 self.writer.byte(op::MARK);
             }
@@ -220,12 +221,9 @@ impl<'py> Saver<'py> {
     }
 
     fn old_set(&mut self, set: &Bound<'py, PyAny>, class: &'static str, items: Vec<Bound<'py, PyAny>>) -> Rest<'py> {
-        let list = PyList::new(self.py, items)?;
-        let steps = vec![
-            Step::Global("builtins", class),
-            Step::Save(list.into_any(), Role::Data, Label::Silent),
-            Step::Op(&[op::TUPLE1]),
-        ];
+        let arguments = PyTuple::new(self.py, [PyList::new(self.py, items)?])?;
+        let steps =
+            vec![Step::Global("builtins", class), Step::Save(arguments.into_any(), Role::Arguments, Label::Silent)];
         Ok(Some(self.call_script(steps, set)))
     }
 
@@ -276,7 +274,7 @@ impl<'py> Saver<'py> {
     fn next_batch(
         &mut self,
         frame: &mut ElementsFrame<'py>,
-        iterator: &Bound<'py, PyAny>,
+        iterator: &Bound<'py, PyIterator>,
         pairs: bool,
     ) -> PyResult<bool> {
         let width = if pairs { 2 } else { 1 };
@@ -288,7 +286,7 @@ impl<'py> Saver<'py> {
         }
         frame.items.clear();
         frame.next = 0;
-        let mut items = iterator.try_iter()?;
+        let mut items = iterator.clone();
         while frame.items.len() < op::BATCH * width {
             let Some(item) = items.next().transpose()? else { break };
             if pairs {

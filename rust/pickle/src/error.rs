@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyRecursionError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -40,6 +40,9 @@ impl<'py> Saver<'py> {
     /// Adds the path to an error that came out of the work, if it is one about pickling.
     pub(crate) fn explain(&self, root: &Bound<'py, PyAny>, error: PyErr) -> PyErr {
         let py = self.py;
+        if error.is_instance_of::<PyMemoryError>(py) {
+            return error; // a sentence would need memory
+        }
         let is_own = error.value(py).get_type().is(&self.known.pickling_error);
         let message = error.value(py).str().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
         let refused = error.is_instance_of::<PyTypeError>(py) && message.starts_with("cannot pickle");
@@ -93,25 +96,61 @@ impl<'py> Saver<'py> {
 
     /// The way from the root to where the work stands.
     fn path(&self, root: &Bound<'py, PyAny>) -> String {
+        let steps = || {
+            let below = std::iter::once(None).chain(self.stack.iter().map(Some));
+            below.zip(&self.stack).flat_map(|(below, frame)| [function_name(below, frame), step(frame)]).flatten()
+        };
+        // Of a way that is too long only the ends are put into words.
+        let len = steps().count();
+        let left_out = (len + 1).saturating_sub(DEEPEST);
         let mut parts = vec![root_name(root)];
-        let mut below: Option<&Frame<'py>> = None;
-        for frame in &self.stack {
-            // A function in a container has no name of its own in the path yet.
-            if let Frame::Script(script) = frame
-                && let Some(origin) = &script.origin
-                && matches!(below, Some(Frame::List(..) | Frame::Tuple(..) | Frame::Dict(..) | Frame::Elements(..)))
-            {
-                parts.push(origin.name.clone());
-            }
-            parts.extend(segment(frame));
-            below = Some(frame);
-        }
-        if parts.len() > DEEPEST {
-            let left_out = parts.len() - DEEPEST;
-            parts.splice(DEEPEST / 2..DEEPEST / 2 + left_out, [format!("… {left_out} more …")]);
+        let ahead = if left_out == 0 { len } else { DEEPEST / 2 - 1 };
+        parts.extend(steps().take(ahead).map(|step| step.text()));
+        if left_out > 0 {
+            parts.push(format!("… {left_out} more …"));
+            parts.extend(steps().skip(ahead + left_out).map(|step| step.text()));
         }
         parts.join(" → ")
     }
+}
+
+/// A step of the way, not yet in words.
+enum PathStep<'f, 'py> {
+    Index(usize),
+    Key(&'f Bound<'py, PyAny>),
+    Argument(usize),
+    Attribute(&'f Bound<'py, PyString>),
+    /// On the way into a key.
+    IntoKey(&'f Bound<'py, PyAny>),
+    Named(&'static str, &'f Bound<'py, PyString>),
+    Global(&'f Bound<'py, PyString>),
+    Name(&'f str),
+    Part(&'static str),
+}
+
+impl PathStep<'_, '_> {
+    fn text(&self) -> String {
+        match self {
+            Self::Index(index) => format!("[{index}]"),
+            Self::Key(key) => format!("[{}]", repr(key)),
+            Self::Argument(number) => format!("argument {number}"),
+            Self::Attribute(name) => format!(".{name}"),
+            Self::IntoKey(key) => format!("key {}", repr(key)),
+            Self::Named(kind, name) => format!("{kind} '{name}'"),
+            Self::Global(name) => format!("global '{name}'"),
+            Self::Name(name) => (*name).to_owned(),
+            Self::Part(part) => (*part).to_owned(),
+        }
+    }
+}
+
+/// The name of a function or class in a container, which has no place in the path yet.
+fn function_name<'f, 'py>(below: Option<&Frame<'py>>, frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
+    let Frame::Script(script) = frame else { return None };
+    let origin = script.origin.as_ref()?;
+    let in_container =
+        matches!(below, Some(Frame::List(..) | Frame::Tuple(..) | Frame::Dict(..) | Frame::Elements(..)));
+    in_container.then(|| PathStep::Name(&origin.name))
 }
 
 fn root_name(root: &Bound<'_, PyAny>) -> String {
@@ -123,42 +162,41 @@ fn root_name(root: &Bound<'_, PyAny>) -> String {
         .unwrap_or_else(|| "object".to_owned())
 }
 
-fn segment(frame: &Frame<'_>) -> Option<String> {
+fn step<'f, 'py>(frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
     match frame {
-        Frame::List(_, next, _) => (*next > 0).then(|| format!("[{}]", next - 1)),
-        Frame::Tuple(_, next, role) if *next > 0 => match role {
-            Role::Data => Some(format!("[{}]", next - 1)),
-            Role::Arguments => Some(format!("argument {next}")),
+        Frame::List(_, next, _) => next.checked_sub(1).map(PathStep::Index),
+        Frame::Tuple(_, next, role) => match role {
+            Role::Data => next.checked_sub(1).map(PathStep::Index),
+            Role::Arguments => (*next > 0).then_some(PathStep::Argument(*next)),
             Role::State => None,
         },
         Frame::Dict(dict) => {
             let key = dict.key.as_ref()?;
             if dict.in_key {
-                return Some(format!("key {}", repr(key)));
+                return Some(PathStep::IntoKey(key));
             }
             match (dict.role, key.cast::<PyString>()) {
-                (Role::State, Ok(name)) => Some(format!(".{name}")),
-                _ => Some(format!("[{}]", repr(key))),
+                (Role::State, Ok(name)) => Some(PathStep::Attribute(name)),
+                _ => Some(PathStep::Key(key)),
             }
         }
         Frame::Elements(elements) => match elements.kind {
-            Elements::Set | Elements::Frozen(_) => Some("element".to_owned()),
-            Elements::Appends(_) => Some(format!("[{}]", elements.next.saturating_sub(1))),
+            Elements::Set | Elements::Frozen(_) => Some(PathStep::Part("element")),
+            Elements::Appends(_) => Some(PathStep::Index(elements.next.saturating_sub(1))),
             Elements::SetItems(_) if elements.next % 2 == 0 => {
-                Some(format!("[{}]", repr(elements.items.get(elements.next.checked_sub(2)?)?)))
+                elements.items.get(elements.next.checked_sub(2)?).map(PathStep::Key)
             }
-            Elements::SetItems(_) => Some("key".to_owned()),
+            Elements::SetItems(_) => Some(PathStep::Part("key")),
         },
         Frame::Script(script) => match &script.label {
             Label::Silent => None,
-            Label::Named(kind, name) => Some(format!("{kind} '{name}'")),
-            Label::Part(part) => (*part != "arguments").then(|| (*part).to_owned()),
-            Label::Attribute(name) => Some(format!(".{name}")),
+            Label::Named(kind, name) => Some(PathStep::Named(kind, name)),
+            Label::Part(part) => (*part != "arguments").then_some(PathStep::Part(part)),
+            Label::Attribute(name) => Some(PathStep::Attribute(name)),
         },
         Frame::Globals(globals) => {
-            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?.bind(globals.dict.py());
-            Some(format!("global '{name}'"))
+            let name = globals.facts.globals.get(globals.next.checked_sub(1)?)?;
+            Some(PathStep::Global(name.bind(globals.dict.py())))
         }
-        Frame::Tuple(..) => None,
     }
 }

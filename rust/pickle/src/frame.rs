@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple};
 
 /// What a container is to its parent: decides how the path in an error message reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub(crate) enum Label<'py> {
 /// One thing to do in a script.
 pub(crate) enum Step<'py> {
     Save(Bound<'py, PyAny>, Role, Label<'py>),
+    /// A persistent id: not asked for a persistent id of its own.
+    Id(Bound<'py, PyAny>),
     /// A string of the structure, shared by value.
     Text(Bound<'py, PyString>),
     Name(&'static str),
@@ -90,9 +92,9 @@ pub(crate) enum Elements<'py> {
     Set,
     Frozen(Bound<'py, PyAny>),
     /// Items that a reducer yields for `append`/`extend`, with the rest of the iterator.
-    Appends(Bound<'py, PyAny>),
+    Appends(Bound<'py, PyIterator>),
     /// The same for `__setitem__`: keys and values take turns.
-    SetItems(Bound<'py, PyAny>),
+    SetItems(Bound<'py, PyIterator>),
 }
 
 pub(crate) struct ElementsFrame<'py> {

@@ -15,8 +15,6 @@ use crate::save::{Rest, Saver};
 pub(crate) struct Reference<'py> {
     pub(crate) module: Bound<'py, PyString>,
     pub(crate) name: Bound<'py, PyString>,
-    /// What holds the object: the module, or the class it is nested in.
-    parent: Bound<'py, PyAny>,
 }
 
 impl<'py> Saver<'py> {
@@ -37,8 +35,8 @@ impl<'py> Saver<'py> {
         if module_name == "__main__" || self.options.is_by_value(module_name) {
             return Ok(None);
         }
-        let Some(parent) = self.find(module_name, name.to_str()?, obj) else { return Ok(None) };
-        Ok(Some(Reference { module, name, parent }))
+        let found = self.find(module_name, name.to_str()?, obj).is_some();
+        Ok(found.then_some(Reference { module, name }))
     }
 
     /// The holder of `obj` if `name` in `module` leads to it.
@@ -98,17 +96,17 @@ impl<'py> Saver<'py> {
             return Ok(None);
         }
         let (module, name) = (reference.module.to_str()?, reference.name.to_str()?);
-        if let Some((_, last)) = name.rsplit_once('.') {
-            let steps = vec![
-                Step::Global("builtins", "getattr"),
-                Step::Save(reference.parent.clone(), Role::Data, Label::Silent),
-                Step::Text(PyString::new(self.py, last)),
-                Step::Op(&[op::TUPLE2, op::REDUCE]),
-                Step::Memoize(obj.clone()),
-            ];
-            return Ok(Some(Frame::script(steps)));
+        // One look-up in another: what holds the object may be the object itself under this name, too.
+        let mut parts = name.split('.');
+        let first = parts.next().unwrap_or(name);
+        for _ in parts.clone() {
+            self.standard("builtins", "getattr")?;
         }
-        self.old_global(module, name)?;
+        self.old_global(module, first)?;
+        for part in parts {
+            self.text(part.as_bytes());
+            self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        }
         self.memoize(obj);
         Ok(None)
     }
@@ -224,19 +222,19 @@ impl<'py> Saver<'py> {
             return Ok(Some(frame));
         }
         if let Some(module) = self.module_of(obj, &name)?
-            && let Some(parent) = self.importable(module.to_str()?, name.to_str()?, obj)?
+            && self.importable(module.to_str()?, name.to_str()?, obj)?
         {
-            return self.save_reference(obj, &Reference { module, name, parent });
+            return self.save_reference(obj, &Reference { module, name });
         }
         Err(self.pickling_error(&format!("Can't pickle {}: it's not found under the name {name}", repr(obj))))
     }
 
     /// As `find`, but imports the module if it is not loaded.
-    fn importable(&self, module: &str, name: &str, obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn importable(&self, module: &str, name: &str, obj: &Bound<'py, PyAny>) -> PyResult<bool> {
         if self.modules.get_item(module)?.is_none() && self.py.import(module).is_err() {
-            return Ok(None);
+            return Ok(false);
         }
-        Ok(self.find(module, name, obj))
+        Ok(self.find(module, name, obj).is_some())
     }
 
     /// Another name for a class in its own module: `_json.Encoder` is `_json.make_encoder` there.
@@ -255,7 +253,7 @@ impl<'py> Saver<'py> {
         };
         let found = names.iter().find(|(_, value)| value.is(class)).map(|(name, _)| name);
         let Some(name) = found.and_then(|name| name.cast_into::<PyString>().ok()) else { return Ok(None) };
-        Ok(Some(Reference { module, name, parent }))
+        Ok(Some(Reference { module, name }))
     }
 
     /// A type that its own module does not offer, but `types` does: `CodeType`, `CellType`, ...

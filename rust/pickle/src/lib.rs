@@ -6,7 +6,7 @@
 //!
 //! Where to look: `save` is the loop, `containers` and `binary` the builtin values, `reduce` the objects that describe themselves, `global`
 //! decides between reference and value, `function`, `code` and `class` write definitions, `writer` and `memo` are the
-//! stream, `error` makes the messages.
+//! stream, `memory` what happens where there is none, `error` makes the messages.
 
 mod binary;
 mod buffer;
@@ -19,6 +19,7 @@ mod function;
 mod global;
 mod known;
 mod memo;
+mod memory;
 mod opcodes;
 mod options;
 mod pickler;

@@ -1,9 +1,11 @@
 //! What has been written already: objects by identity, and the strings of the code structure by value.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use pyo3::prelude::*;
+
+use crate::memory;
 
 /// A hasher for addresses: one multiplication, because objects are spread by the allocator already.
 #[derive(Default)]
@@ -50,6 +52,12 @@ fn hash(text: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Makes room for one more entry; false where there is no memory for it.
+#[inline]
+fn has_room<K: Eq + Hash, V>(map: &mut FastMap<K, V>) -> bool {
+    map.len() < map.capacity() || (map.try_reserve(1).is_ok() && memory::has_headroom())
+}
+
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
 
 /// The memo of one pickle (or of one `Pickler` across its dumps).
@@ -62,6 +70,15 @@ pub(crate) struct Memo {
     texts: Vec<u8>,
     kept: Vec<Py<PyAny>>,
     len: u32,
+    /// Memory was refused: what was to be remembered is not.
+    failed: bool,
+}
+
+/// How far a memo had come: see [`Memo::rewind`].
+pub(crate) struct Mark {
+    len: u32,
+    texts: usize,
+    kept: usize,
 }
 
 impl Default for Memo {
@@ -73,6 +90,7 @@ impl Default for Memo {
             texts: Vec::with_capacity(512),
             kept: Vec::with_capacity(16),
             len: 0,
+            failed: false,
         }
     }
 }
@@ -86,10 +104,18 @@ impl Memo {
     /// Gives `obj` the next number.
     pub(crate) fn put(&mut self, obj: &Bound<'_, PyAny>) -> u32 {
         let number = self.len;
-        self.by_address.insert(obj.as_ptr() as usize, number);
-        self.kept.push(obj.clone().unbind());
+        if has_room(&mut self.by_address) && self.keep(obj) {
+            self.by_address.insert(obj.as_ptr() as usize, number);
+        } else {
+            self.failed = true;
+        }
         self.len += 1;
         number
+    }
+
+    /// Whether memory was refused on the way. To be asked now and then.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// The number under which a string of the code structure (a name, a module) was written.
@@ -103,7 +129,10 @@ impl Memo {
     pub(crate) fn put_text(&mut self, text: &[u8]) -> u32 {
         let number = self.len;
         // Texts that do not fit 32 bits are written again rather than remembered.
-        if let (Ok(start), Ok(len)) = (u32::try_from(self.texts.len()), u32::try_from(text.len())) {
+        if let (Ok(start), Ok(len)) = (u32::try_from(self.texts.len()), u32::try_from(text.len()))
+            && memory::reserve(&mut self.texts, text.len())
+            && has_room(&mut self.by_text)
+        {
             self.texts.extend_from_slice(text);
             self.by_text.insert(hash(text), (start, len, number));
         }
@@ -122,9 +151,47 @@ impl Memo {
         self.len.saturating_sub(1)
     }
 
-    /// Keeps `obj` alive as long as the memo.
-    pub(crate) fn keep(&mut self, obj: &Bound<'_, PyAny>) {
-        self.kept.push(obj.clone().unbind());
+    /// Keeps `obj` alive as long as the memo; false where there is no memory for it.
+    pub(crate) fn keep(&mut self, obj: &Bound<'_, PyAny>) -> bool {
+        let has_room = memory::reserve(&mut self.kept, 1);
+        if has_room {
+            self.kept.push(obj.clone().unbind());
+        }
+        self.failed |= !has_room;
+        has_room
+    }
+
+    /// How far the memo has come.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { len: self.len, texts: self.texts.len(), kept: self.kept.len() }
+    }
+
+    /// Forgets what was written since `mark`: it has not reached the file.
+    pub(crate) fn rewind(&mut self, mark: &Mark) {
+        self.by_address.retain(|_, number| *number < mark.len);
+        self.by_text.retain(|_, (_, _, number)| *number < mark.len);
+        self.texts.truncate(mark.texts);
+        self.kept.truncate(mark.kept);
+        self.len = mark.len;
+        self.failed = false;
+    }
+
+    /// The memo with these objects and their numbers.
+    pub(crate) fn from_objects<'py>(objects: impl Iterator<Item = (u32, Bound<'py, PyAny>)>) -> Self {
+        let mut memo = Self::default();
+        let mut len = 0;
+        for (number, obj) in objects {
+            memo.len = number;
+            memo.put(&obj);
+            len = len.max(memo.len);
+        }
+        memo.len = len;
+        memo
+    }
+
+    /// Every object that is kept.
+    pub(crate) fn kept(&self) -> &[Py<PyAny>] {
+        &self.kept
     }
 
     /// The objects with their numbers, for `Pickler.memo`.

@@ -1,5 +1,7 @@
 //! What Python calls.
 
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -64,6 +66,28 @@ impl PickleMemo {
         self.memo = Memo::default();
     }
 
+    /// Takes over `{id: (number, object)}`, as `copy` gives it.
+    fn restore(&mut self, entries: &Bound<'_, PyDict>) -> PyResult<()> {
+        let mut objects = Vec::with_capacity(entries.len());
+        for entry in entries.values() {
+            let Ok((number, obj)) = entry.extract::<(u32, Bound<'_, PyAny>)>() else {
+                return Err(PyTypeError::new_err("'memo' values must be 2-item tuples"));
+            };
+            objects.push((number, obj));
+        }
+        self.memo = Memo::from_objects(objects.into_iter());
+        Ok(())
+    }
+
+    /// A pickler may be part of what it has pickled.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.memo.kept().iter().try_for_each(|obj| visit.call(obj))
+    }
+
+    fn __clear__(&mut self) {
+        self.memo = Memo::default();
+    }
+
     /// `{id: (number, object)}`, as `pickle.Pickler.memo` has it.
     fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let copy = PyDict::new(py);
@@ -98,10 +122,14 @@ impl PickleMemo {
         options.persistent_id = hook(2)?;
         options.reducers = REDUCERS.get(py);
         let mut saver = Saver::new(py, options, std::mem::take(&mut self.memo))?;
+        let mark = saver.memo.mark();
         let outcome = saver.run(obj);
         self.memo = std::mem::take(&mut saver.memo);
-        outcome?;
-        saver.writer.finish(py, b"")
+        let payload = outcome.and_then(|()| saver.writer.finish(py, b""));
+        if payload.is_err() {
+            self.memo.rewind(&mark);
+        }
+        payload
     }
 }
 

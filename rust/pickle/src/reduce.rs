@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyIterator, PyString, PyTuple, PyType};
 
 use crate::frame::{Elements, ElementsFrame, Frame, Label, Role, Step};
 use crate::global::{repr, type_name};
@@ -257,12 +257,12 @@ impl<'py> Saver<'py> {
         steps.push(Step::Memoize(obj.clone()));
         for (index, what) in [(3, "fourth"), (4, "fifth")] {
             let Some(items) = part(index)? else { continue };
-            if !items.hasattr(intern!(self.py, "__next__"))? {
-                let name = type_name(&items);
+            let Ok(items) = items.cast_into::<PyIterator>() else {
+                let name = type_name(&parts.get_item(index)?);
                 return Err(self.pickling_error(&format!(
                     "{what} item of the tuple returned by __reduce__ must be an iterator, not {name}"
                 )));
-            }
+            };
             let kind = if index == 3 { Elements::Appends(items) } else { Elements::SetItems(items) };
             let frame = ElementsFrame { items: Vec::new(), next: 0, kind };
             steps.push(Step::Enter(Box::new(Frame::Elements(Box::new(frame)))));

@@ -1,6 +1,6 @@
 //! The loop: takes an object, writes what can be written at once, and puts a frame on the stack for the rest.
 
-use pyo3::exceptions::PyRecursionError;
+use pyo3::exceptions::{PyMemoryError, PyRecursionError};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -12,16 +12,21 @@ use crate::frame::{Frame, Label, Role, Step};
 use crate::function::FunctionState;
 use crate::known::{Known, known};
 use crate::memo::{FastMap, Memo};
+use crate::memory;
 use crate::opcodes as op;
 use crate::options::Options;
 use crate::reduce::TypePlan;
 use crate::writer::Writer;
 
-/// How many frames are advanced between two looks for a pending `KeyboardInterrupt`.
-const SIGNAL_INTERVAL: u32 = 4096;
+/// How many objects are written between two looks for a pending `KeyboardInterrupt`, and at the memory.
+const PAUSE_INTERVAL: u32 = 4096;
 
-/// More frames than a million nested objects need; what goes deeper makes new objects as it is pickled.
+/// More frames than a million nested containers need.
 const MAX_DEPTH: usize = 2_500_000;
+
+/// So many objects that describe themselves may be inside of each other: what goes deeper makes new ones as it is pickled,
+/// and would take all memory before it fails.
+const MAX_REDUCTIONS: usize = 500_000;
 
 /// One dump in progress.
 pub(crate) struct Saver<'py> {
@@ -35,6 +40,8 @@ pub(crate) struct Saver<'py> {
     pub(crate) functions: FunctionState,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
+    /// How many of them are scripts.
+    reductions: usize,
     ticks: u32,
 }
 
@@ -53,7 +60,9 @@ impl<'py> Saver<'py> {
             plans: FastMap::default(),
             functions: FunctionState::default(),
             stack: Vec::new(),
-            ticks: 0,
+            reductions: 0,
+            // The first look comes early: a small dump needs none, the next thousand objects of a large one might not fit.
+            ticks: PAUSE_INTERVAL - 64,
         })
     }
 
@@ -69,20 +78,23 @@ impl<'py> Saver<'py> {
     fn drive(&mut self, start: Option<Frame<'py>>) -> PyResult<()> {
         let Some(mut current) = start else { return Ok(()) };
         loop {
-            self.ticks += 1;
-            if self.ticks >= SIGNAL_INTERVAL {
-                self.ticks = 0;
-                self.py.check_signals()?;
-            }
+            self.tick()?;
             match self.advance(&mut current) {
                 Ok(Some(child)) => {
+                    if !memory::reserve(&mut self.stack, 1) {
+                        return Err(PyMemoryError::new_err(()));
+                    }
+                    self.reductions += usize::from(matches!(current, Frame::Script(_)));
                     self.stack.push(std::mem::replace(&mut current, child));
-                    if self.stack.len() > MAX_DEPTH {
+                    if self.stack.len() > MAX_DEPTH || self.reductions > MAX_REDUCTIONS {
                         return Err(PyRecursionError::new_err("an object reduces to itself, or without end"));
                     }
                 }
                 Ok(None) => match self.stack.pop() {
-                    Some(parent) => current = parent,
+                    Some(parent) => {
+                        self.reductions -= usize::from(matches!(parent, Frame::Script(_)));
+                        current = parent;
+                    }
                     None => return Ok(()),
                 },
                 Err(error) => {
@@ -91,6 +103,23 @@ impl<'py> Saver<'py> {
                 }
             }
         }
+    }
+
+    /// Counts a piece of work; takes a look around now and then.
+    #[inline]
+    pub(crate) fn tick(&mut self) -> PyResult<()> {
+        self.ticks += 1;
+        if self.ticks >= PAUSE_INTERVAL { self.pause() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn pause(&mut self) -> PyResult<()> {
+        self.ticks = 0;
+        self.py.check_signals()?;
+        if self.writer.has_failed() || self.memo.has_failed() || !memory::has_headroom() {
+            return Err(PyMemoryError::new_err(()));
+        }
+        Ok(())
     }
 
     /// Goes on with a frame until it is done (`None`) or a child has to be written first.
@@ -108,6 +137,10 @@ impl<'py> Saver<'py> {
                             let rest = self.save(&obj, role);
                             script.label = label;
                             rest?
+                        }
+                        Step::Id(id) => {
+                            script.label = Label::Part("persistent id");
+                            self.save_itself(&id, Role::Data)?
                         }
                         Step::Enter(frame) => Some(*frame),
                         other => self.small_step(other)?,
@@ -131,7 +164,7 @@ impl<'py> Saver<'py> {
             Step::Method(module, name) => self.standard(&module, &name)?,
             Step::Receiver(name) => self.receiver(name)?,
             Step::Memoize(obj) => self.memoize_result(&obj),
-            Step::Save(..) | Step::Enter(_) => {}
+            Step::Save(..) | Step::Id(_) | Step::Enter(_) => {}
         }
         Ok(None)
     }
@@ -153,14 +186,19 @@ impl<'py> Saver<'py> {
 
     /// Writes `obj`, or as much of it as needs no child.
     pub(crate) fn save(&mut self, obj: &Bound<'py, PyAny>, role: Role) -> Rest<'py> {
-        self.writer.boundary();
+        self.tick()?;
         if let Some(persistent_id) = &self.options.persistent_id {
             let id = persistent_id.call1((obj,))?;
             if !id.is_none() {
-                let steps = vec![Step::Save(id, Role::Data, Label::Part("persistent id")), Step::Op(&[op::BINPERSID])];
-                return Ok(Some(Frame::script(steps)));
+                return Ok(Some(Frame::script(vec![Step::Id(id), Step::Op(&[op::BINPERSID])])));
             }
         }
+        self.save_itself(obj, role)
+    }
+
+    /// Writes `obj` and not a persistent id for it.
+    fn save_itself(&mut self, obj: &Bound<'py, PyAny>, role: Role) -> Rest<'py> {
+        self.writer.boundary();
         if self.atom(obj)? {
             return Ok(None);
         }
@@ -238,8 +276,7 @@ impl<'py> Saver<'py> {
         {
             digits = rest;
         }
-        self.writer.long(digits);
-        Ok(())
+        self.writer.long(digits)
     }
 
     fn string(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<()> {

@@ -166,8 +166,11 @@ impl<'py> Saver<'py> {
     /// Adds a value: the code of functions, plain values as they are, the type's name of anything else.
     fn digest_value(&mut self, digest: &mut Digest, value: &Bound<'py, PyAny>, depth: u8) -> PyResult<()> {
         let py = self.py;
-        if value.is_exact_instance_of::<PyString>() || value.is_exact_instance_of::<PyInt>() {
-            digest.add(value.str()?.to_string_lossy().as_bytes());
+        if let Ok(text) = value.cast_exact::<PyString>() {
+            digest.add(text.to_string_lossy().as_bytes());
+        } else if value.is_exact_instance_of::<PyInt>() {
+            // In base 16: Python limits the length of decimal ones.
+            digest.add(value.call_method1(intern!(py, "__format__"), ("x",))?.str()?.to_string_lossy().as_bytes());
         } else if value.get_type().is(&self.known.function) {
             let facts = self.code_facts(&value.getattr(intern!(py, "__code__"))?)?;
             digest.add(&facts.bytes);

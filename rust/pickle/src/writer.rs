@@ -2,10 +2,12 @@
 //!
 //! Large byte strings are not copied here: they are held and copied once, when the result is put together.
 
+use pyo3::exceptions::{PyMemoryError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes};
 
 use crate::buffer::Buffer;
+use crate::memory;
 use crate::opcodes as op;
 
 /// A frame is closed at the first opcode boundary after this many bytes; the standard library's figure.
@@ -39,6 +41,8 @@ pub(crate) struct Writer<'py> {
     frame_end: usize,
     framing: bool,
     protocol: u8,
+    /// Memory was refused: what is here is no longer a pickle.
+    failed: bool,
 }
 
 impl<'py> Writer<'py> {
@@ -53,15 +57,47 @@ impl<'py> Writer<'py> {
             frame_end: usize::MAX,
             framing: protocol >= 4,
             protocol,
+            failed: false,
         }
+    }
+
+    /// Whether memory was refused on the way. To be asked now and then: writing itself reports nothing.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Appends to the output, which may have to grow for it.
+    #[inline]
+    fn extend(&mut self, bytes: &[u8]) {
+        if bytes.len() <= self.out.capacity() - self.out.len() || self.grow(bytes.len()) {
+            self.out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Makes room for `more` bytes; false where there is no memory.
+    #[cold]
+    fn grow(&mut self, more: usize) -> bool {
+        if memory::reserve(&mut self.out, more) {
+            return true;
+        }
+        self.failed = true;
+        // What is lost anyway is given back, so that the error can be raised.
+        self.out = Vec::new();
+        self.held.clear();
+        self.frame_start = None;
+        self.frame_end = usize::MAX;
+        false
     }
 
     #[inline]
     fn open_frame(&mut self) {
         if self.framing && self.frame_start.is_none() {
-            self.frame_start = Some(self.out.len());
-            self.out.extend_from_slice(&[0; FRAME_HEADER]);
-            self.frame_end = self.out.len() + FRAME_TARGET;
+            let start = self.out.len();
+            self.extend(&[0; FRAME_HEADER]);
+            if !self.failed {
+                self.frame_start = Some(start);
+                self.frame_end = self.out.len() + FRAME_TARGET;
+            }
         }
     }
 
@@ -89,13 +125,13 @@ impl<'py> Writer<'py> {
     #[inline]
     pub(crate) fn byte(&mut self, byte: u8) {
         self.open_frame();
-        self.out.push(byte);
+        self.extend(&[byte]);
     }
 
     #[inline]
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.open_frame();
-        self.out.extend_from_slice(bytes);
+        self.extend(bytes);
     }
 
     fn op_u32(&mut self, opcode: u8, value: u32) {
@@ -125,23 +161,34 @@ impl<'py> Writer<'py> {
                 }
                 len -= 1;
             }
-            self.long(&bytes[..len]);
+            self.short_long(&bytes[..len]);
         }
     }
 
+    /// An integer of up to 255 bytes as little-endian two's complement.
+    fn short_long(&mut self, bytes: &[u8]) {
+        self.bytes(&[op::LONG1, u8::try_from(bytes.len()).unwrap_or(u8::MAX)]);
+        self.extend(bytes);
+    }
+
     /// An integer of any size as little-endian two's complement.
-    pub(crate) fn long(&mut self, bytes: &[u8]) {
-        if let Ok(len) = u8::try_from(bytes.len()) {
-            self.bytes(&[op::LONG1, len]);
-        } else {
-            self.op_u32(op::LONG4, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    ///
+    /// # Errors
+    /// `OverflowError` from 2 GiB on: the format has a signed length of four bytes.
+    pub(crate) fn long(&mut self, bytes: &[u8]) -> PyResult<()> {
+        if bytes.len() <= usize::from(u8::MAX) {
+            self.short_long(bytes);
+            return Ok(());
         }
-        self.out.extend_from_slice(bytes);
+        let len = i32::try_from(bytes.len()).map_err(|_| PyOverflowError::new_err("int too large to pickle"))?;
+        self.op_u32(op::LONG4, len.cast_unsigned());
+        self.extend(bytes);
+        Ok(())
     }
 
     pub(crate) fn float(&mut self, value: f64) {
         self.byte(op::BINFLOAT);
-        self.out.extend_from_slice(&value.to_bits().to_be_bytes());
+        self.extend(&value.to_bits().to_be_bytes());
     }
 
     /// A string, given as UTF-8 (lone surrogates as `surrogatepass` writes them).
@@ -149,7 +196,7 @@ impl<'py> Writer<'py> {
         let len = utf8.len();
         if let (Ok(short), true) = (u8::try_from(len), self.protocol >= 4) {
             self.bytes(&[op::SHORT_BINUNICODE, short]);
-            self.out.extend_from_slice(utf8);
+            self.extend(utf8);
             return;
         }
         let mut header = [0; 9];
@@ -166,7 +213,7 @@ impl<'py> Writer<'py> {
             self.hold(header, Held::Bytes(object.clone()));
         } else {
             self.bytes(header);
-            self.out.extend_from_slice(payload);
+            self.extend(payload);
         }
     }
 
@@ -180,7 +227,7 @@ impl<'py> Writer<'py> {
             self.hold(header, Held::Buffer(buffer));
         } else {
             self.bytes(header);
-            self.out.extend_from_slice(buffer.bytes());
+            self.extend(buffer.bytes());
         }
     }
 
@@ -202,14 +249,18 @@ impl<'py> Writer<'py> {
             self.bytes(header);
         } else {
             self.close_frame();
-            self.out.extend_from_slice(header);
+            self.extend(header);
         }
-        self.out.extend_from_slice(payload);
+        self.extend(payload);
     }
 
     fn hold(&mut self, header: &[u8], held: Held<'py>) {
         self.close_frame();
-        self.out.extend_from_slice(header);
+        self.extend(header);
+        if !memory::reserve(&mut self.held, 1) {
+            self.failed = true;
+            return;
+        }
         self.held_len += held.as_slice().len();
         self.held.push((self.out.len(), held));
     }
@@ -235,10 +286,10 @@ impl<'py> Writer<'py> {
     /// `GLOBAL` of protocol 2 and 3.
     pub(crate) fn global_line(&mut self, module: &[u8], name: &[u8]) {
         self.byte(op::GLOBAL);
-        self.out.extend_from_slice(module);
-        self.out.push(b'\n');
-        self.out.extend_from_slice(name);
-        self.out.push(b'\n');
+        self.extend(module);
+        self.extend(b"\n");
+        self.extend(name);
+        self.extend(b"\n");
     }
 
     pub(crate) fn extension(&mut self, code: u32) {
@@ -256,9 +307,9 @@ impl<'py> Writer<'py> {
     pub(crate) fn finish(mut self, py: Python<'py>, trailer: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         self.byte(op::STOP);
         self.close_frame();
-        self.out.extend_from_slice(trailer);
-        if self.held.is_empty() {
-            return Ok(PyBytes::new(py, &self.out));
+        self.extend(trailer);
+        if self.failed {
+            return Err(PyMemoryError::new_err(()));
         }
         PyBytes::new_with(py, self.out.len() + self.held_len, |mut target| {
             let mut from = 0;

@@ -13,6 +13,7 @@ use crate::{
     embedded::{EmbeddedConfig, EmbeddedHost},
     error::{NativeError, ThrowNative},
     host::{ResultBatch, WorkerHost, WorkerSession},
+    process::{ProcessConfig, ProcessHost},
 };
 
 type Host = Box<dyn WorkerHost>;
@@ -35,6 +36,7 @@ macro_rules! native {
 native! {
     protocol_version();
     start_embedded(config, length);
+    start_process(config, length);
     describe_host(host);
     open_session(host, message, length);
     close_session(session);
@@ -112,13 +114,20 @@ fn start_embedded(_: &mut Env<'_>, _: Class<'_>, config: jlong, length: jlong) -
     Ok(to_handle::<Host>(Box::new(host)))
 }
 
+fn start_process(_: &mut Env<'_>, _: Class<'_>, config: jlong, length: jlong) -> Answer {
+    // SAFETY: RudfNative's caller keeps the configuration's memory until this returns.
+    let config: ProcessConfig = serde_json::from_slice(unsafe { bytes(config, length) }?)
+        .map_err(|error| NativeError::Internal(format!("start configuration: {error}")))?;
+    Ok(to_handle::<Host>(Box::new(ProcessHost::start(config)?)))
+}
+
 fn describe_host(_: &mut Env<'_>, _: Class<'_>, host: jlong) -> Answer {
-    // SAFETY: `host` came from `start_embedded`.
-    Ok(to_handle(unsafe { borrow::<Host>(host) }?.describe()))
+    // SAFETY: `host` came from `start_embedded` or `start_process`.
+    unsafe { borrow::<Host>(host) }?.describe().map(to_handle::<String>)
 }
 
 fn open_session(_: &mut Env<'_>, _: Class<'_>, host: jlong, message: jlong, length: jlong) -> Answer {
-    // SAFETY: `host` came from `start_embedded`; the caller keeps the message until this returns.
+    // SAFETY: `host` came from `start_embedded` or `start_process`; the caller keeps the message until this returns.
     let (host, message) = unsafe { (borrow::<Host>(host)?, bytes(message, length)?) };
     host.open(message.to_vec()).map(to_handle::<Session>)
 }

@@ -20,7 +20,10 @@ pub trait WorkerHost: Send + Sync {
     fn open(&self, message: Vec<u8>) -> Result<Box<dyn WorkerSession>, NativeError>;
 
     /// One line of JSON about the Python that runs: `executable`, `version`, `packages`.
-    fn describe(&self) -> String;
+    ///
+    /// # Errors
+    /// [`NativeError::Environment`] where it turns out only now that the Python does not run.
+    fn describe(&self) -> Result<String, NativeError>;
 }
 
 /// One operator's functions on one partition.

@@ -15,6 +15,12 @@ final class RudfNative {
   /** Starts the embedded interpreter from a JSON configuration in memory; returns a host, which is never released. */
   static native long startEmbedded(long config, long length);
 
+  /**
+   * Starts a fork server from a JSON configuration in memory, without waiting for it; returns a host, which is never
+   * released.
+   */
+  static native long startProcess(long config, long length);
+
   /** A text handle: one line of JSON about the Python that the host runs. */
   static native long describeHost(long host);
 

@@ -2,6 +2,7 @@ package org.rudf.spark;
 
 import java.lang.reflect.Constructor;
 import java.util.List;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
 import org.apache.spark.api.python.PythonBroadcast;
@@ -46,6 +47,16 @@ final class SparkAccess {
 
   static List<String> pythonIncludes(PythonFunction function) {
     return function.pythonIncludes();
+  }
+
+  /** Environment variables that the driver wants set for the function's Python. */
+  static java.util.Map<String, String> environment(PythonFunction function) {
+    return function.envVars();
+  }
+
+  /** The folders in which Spark keeps its temporary files on this executor. */
+  static java.io.File[] localDirectories() {
+    return SparkEnv.get().blockManager().diskBlockManager().localDirs();
   }
 
   static List<? extends Broadcast<?>> broadcasts(PythonFunction function) {

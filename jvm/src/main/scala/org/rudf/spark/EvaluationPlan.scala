@@ -24,6 +24,7 @@ final class EvaluationPlan private (
     includes: Seq[String],
     broadcasts: Seq[Broadcast[_]],
     settings: Map[String, Any],
+    timeout: Double,
     hostConf: RudfConf.HostConf,
     /** Rows of a batch at most. */
     val maxRows: Int,
@@ -40,7 +41,7 @@ final class EvaluationPlan private (
     val root = SparkFiles.getRootDirectory()
     SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
       root +: includes.map(root + java.io.File.separator + _), Some(root),
-      broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)))
+      broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)), timeout)
   }
 }
 
@@ -69,10 +70,16 @@ object EvaluationPlan {
       evalType, inputs.toVector, inputs.map(_.dataType).toVector, functions, SparkAccess.pythonExec(first),
       SparkAccess.pythonVersion(first), all.flatMap(SparkAccess.pythonIncludes(_).asScala).distinct,
       all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), RudfConf.settings(conf),
-      RudfConf.hostConf(SparkEnv.get.conf),
+      RudfConf.timeout(conf), hostConf(udfs.head, evalType, conf),
       if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
       if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue,
       RudfConf.batchesInFlight(conf))
+  }
+
+  /** The host that a function wants. */
+  def hostConf(udf: PythonUDF, evalType: Int, conf: SQLConf): RudfConf.HostConf = {
+    val application = SparkEnv.get.conf
+    RudfConf.hostConf(application, WorkerKind.of(conf, application, evalType), SparkAccess.environment(udf.func).asScala.toMap)
   }
 
   /** `g(f(x))` is one expression whose only child is a function too; innermost first. */

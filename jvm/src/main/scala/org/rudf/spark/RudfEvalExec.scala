@@ -1,6 +1,6 @@
 package org.rudf.spark
 
-import org.apache.spark.TaskContext
+import org.apache.spark.{SparkEnv, TaskContext}
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, PythonUDF, SortOrder}
@@ -33,6 +33,10 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
     "layoutTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time to lay out batches, child included"),
     "waitTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time waiting for Python"),
     "partitionsLeftToSpark" -> SQLMetrics.createMetric(sparkContext, "partitions left to Spark"))
+
+  @transient private lazy val worker = WorkerKind.of(conf, SparkEnv.get.conf, evalType)
+
+  override def simpleString(maxFields: Int): String = s"${super.simpleString(maxFields)} worker=$worker"
 
   /**
    * Columns out, where every column has a form that a segment can hold. The child may give columns or rows: see

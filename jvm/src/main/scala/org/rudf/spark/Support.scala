@@ -46,7 +46,7 @@ private[spark] object Support {
     val udfs = functions.map(_.udf)
     val each = functions.iterator.flatMap(f => functionRefusal(f).map(why => s"`${f.udf.name}`: $why"))
     if (!RudfConf.isEnabled(conf)) Some(s"${RudfConf.Enabled} is false")
-    else confRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType))
+    else confRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType, conf))
   }
 
   private def confRefusal(evalType: Int, conf: SQLConf): Option[String] = {
@@ -90,10 +90,10 @@ private[spark] object Support {
   }
 
   /** In local mode the tasks run in this very process: what would stop them is known now. */
-  private def localRefusal(udfs: Seq[PythonUDF], evalType: Int): Option[String] =
-    sparkConf.filter(_.get("spark.master", "").matches("local(\\[.*\\])?")).flatMap { conf =>
+  private def localRefusal(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): Option[String] =
+    sparkConf.filter(_.get("spark.master", "").matches("local(\\[.*\\])?")).flatMap { _ =>
       val function = udfs.head.func
-      WorkerHosts.forPython(SparkAccess.pythonExec(function), RudfConf.hostConf(conf)) match {
+      WorkerHosts.forPython(SparkAccess.pythonExec(function), EvaluationPlan.hostConf(udfs.head, evalType, conf)) match {
         case Left(why) => Some(why)
         case Right(host) =>
           val version = SparkAccess.pythonVersion(function)

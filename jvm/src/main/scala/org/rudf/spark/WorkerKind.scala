@@ -1,0 +1,41 @@
+package org.rudf.spark
+
+import org.apache.spark.SparkConf
+import org.apache.spark.sql.internal.SQLConf
+
+/** Where Python runs. */
+sealed abstract class WorkerKind(override val toString: String)
+
+object WorkerKind {
+  /** In a process of its own for each task. */
+  case object Process extends WorkerKind("process")
+  /** In this process, with one interpreter and its lock for all tasks. */
+  case object Embedded extends WorkerKind("embedded")
+
+  /**
+   * The worker for functions of a kind, as the conf says it. `auto` takes processes, which run in parallel, and die alone;
+   * but the embedded interpreter where neither counts much: one task runs at a time, and its functions take whole columns.
+   */
+  def of(conf: SQLConf, application: SparkConf, evalType: Int): WorkerKind =
+    conf.getConfString(RudfConf.Worker, "auto").trim.toLowerCase match {
+      case "process" => Process
+      case "embedded" => Embedded
+      case "auto" => if (evalType != EvalType.ArrowBatched && tasksAtOnce(application).contains(1)) Embedded else Process
+      case other =>
+        throw new IllegalArgumentException(s"${RudfConf.Worker} is `$other`, and has to be process, embedded or auto")
+    }
+
+  private val Local = """local\[(\d+)(?:\s*,.*)?\]""".r
+  private val LocalCluster = """local-cluster\[\s*\d+\s*,\s*(\d+)\s*,.*\]""".r
+
+  /** How many tasks an executor runs at once; none where that is not known on the driver. */
+  private[spark] def tasksAtOnce(conf: SparkConf): Option[Int] = {
+    val cores = conf.get("spark.master", "") match {
+      case "local" => Some(1)
+      case Local(threads) => Some(threads.toInt)
+      case LocalCluster(cores) => Some(cores.toInt)
+      case _ => conf.getOption("spark.executor.cores").map(_.toInt)
+    }
+    cores.map(c => math.max(1, c / conf.getInt("spark.task.cpus", 1)))
+  }
+}

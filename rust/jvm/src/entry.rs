@@ -47,6 +47,7 @@ native! {
     release_segment(segment);
     submit(session, segment, length);
     take(session, timeout_millis);
+    finish(session, timeout_millis);
     result_rows(result);
     result_columns(result);
     release_result(result);
@@ -179,6 +180,13 @@ fn take(_: &mut Env<'_>, _: Class<'_>, session: jlong, timeout_millis: jlong) ->
     Ok(result.map_or(0, to_handle::<Results>))
 }
 
+fn finish(_: &mut Env<'_>, _: Class<'_>, session: jlong, timeout_millis: jlong) -> Answer {
+    let timeout = Duration::from_millis(size(timeout_millis)? as u64);
+    // SAFETY: `session` came from `open_session`.
+    let told = unsafe { borrow::<Session>(session) }?.finish(timeout)?;
+    Ok(told.map_or(0, to_handle::<String>))
+}
+
 fn result_rows(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
     // SAFETY: `result` came from `take`.
     let rows = unsafe { borrow::<Results>(result) }?.rows();
@@ -196,16 +204,16 @@ fn release_result(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
 }
 
 fn text_address(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
-    // SAFETY: `text` came from `describe_host`.
+    // SAFETY: `text` came from `describe_host` or `finish`.
     Ok(unsafe { borrow::<String>(text) }?.as_ptr() as jlong)
 }
 
 fn text_length(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
-    // SAFETY: `text` came from `describe_host`.
+    // SAFETY: `text` came from `describe_host` or `finish`.
     jlong::try_from(unsafe { borrow::<String>(text) }?.len()).map_err(|error| NativeError::Internal(error.to_string()))
 }
 
 fn release_text(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
-    // SAFETY: `text` came from `describe_host` and Java forgets it.
+    // SAFETY: `text` came from `describe_host` or `finish` and Java forgets it.
     unsafe { release::<String>(text) }
 }

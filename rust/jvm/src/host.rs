@@ -46,6 +46,13 @@ pub trait WorkerSession: Send {
     /// What the function raised, or why the worker is gone.
     fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError>;
 
+    /// What the session tells when all results have been taken, as JSON (`rudf.worker.services.finish`); `None` where it
+    /// is not there within `timeout`.
+    ///
+    /// # Errors
+    /// What the worker could not tell, or why it is gone.
+    fn finish(&self, timeout: Duration) -> Result<Option<String>, NativeError>;
+
     /// Asks the running function to stop. The session can only be dropped afterwards.
     fn interrupt(&self);
 }

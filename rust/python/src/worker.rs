@@ -89,6 +89,10 @@ impl Worker {
                 Some(segment) => self.batch(py, &message, segment),
                 None => Ok(()),
             },
+            Kind::Finish => match finish(py) {
+                Ok(text) => self.tell(Message::new(Kind::Finished, message.session), &text),
+                Err(error) => self.fail(&message, &error),
+            },
             Kind::Close => {
                 self.open = None;
                 let state = py
@@ -144,18 +148,23 @@ impl Worker {
         }
     }
 
-    /// Tells of a failure; a text that is too long for a message goes in a file of its own.
+    /// Tells of a failure.
     fn fail(&self, cause: &Message, error: &SessionError) -> Result<(), LinkError> {
         let mut answer = Message::new(Kind::Failed, cause.session);
         answer.sequence = cause.sequence;
         answer.code = error.kind as u32;
-        if error.text.len() > LONGEST_TEXT
-            && let Ok(file) = file_of_bytes(error.text.as_bytes())
+        self.tell(answer, &error.text)
+    }
+
+    /// Sends a message with a text; one that is too long for a message goes in a file of its own.
+    fn tell(&self, mut message: Message, text: &str) -> Result<(), LinkError> {
+        if text.len() > LONGEST_TEXT
+            && let Ok(file) = file_of_bytes(text.as_bytes())
         {
-            answer.length = error.text.len() as u64;
-            return self.link.send(answer, &[file.as_fd()]);
+            message.length = text.len() as u64;
+            return self.link.send(message, &[file.as_fd()]);
         }
-        self.link.send(answer.with_text(&error.text), &[])
+        self.link.send(message.with_text(text), &[])
     }
 
     /// Where the user's code forked and the copy came back from the function: it must not answer in the worker's name.
@@ -179,6 +188,15 @@ fn open(py: Python<'_>, message: &Message, descriptors: Vec<OwnedFd>) -> Result<
     drop(mapping);
     catch_unwind(AssertUnwindSafe(|| Session::open(py, &bytes)))
         .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))))
+}
+
+/// What a session tells at its end.
+fn finish(py: Python<'_>) -> Result<String, SessionError> {
+    let finished = py.import("rudf.worker.services").and_then(|services| services.call_method0("finish")?.extract());
+    finished.map_err(|error: PyErr| SessionError {
+        kind: FailureKind::Python,
+        text: format!("the updates of accumulators cannot be sent: {error}\n"),
+    })
 }
 
 fn internal(text: String) -> SessionError {

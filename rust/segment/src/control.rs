@@ -20,13 +20,16 @@
 //! | [`Kind::Batch`] | JVM → worker | segment, where it is new | `session`, `sequence`, `segment`, `length` |
 //! | [`Kind::Result`] | worker → JVM | segment, where it is new | as of the batch |
 //! | [`Kind::Failed`] | worker → JVM | text, where it is long | `session`, `sequence`, `code`: a [`FailureKind`](crate::worker::FailureKind), `text` or `length` |
+//! | [`Kind::Finish`] | JVM → worker | | `session` |
+//! | [`Kind::Finished`] | worker → JVM | text, where it is long | `session`, `text` or `length`: what the session tells at its end, as JSON |
 //! | [`Kind::Close`] | JVM → worker | | `session` |
 //! | [`Kind::Closed`] | worker → JVM | | `session`, `code`: [`CLEAN`], or a set of reasons not to use the worker again |
 //!
 //! # Course of a session
 //!
 //! `Open` is answered by `Opened` or `Failed`; each `Batch`, in order, by a `Result` with the same `sequence` or by one
-//! `Failed`, after which the session's further batches are not answered; `Close` by `Closed`. Batches and results are
+//! `Failed`, after which the session's further batches are not answered; `Finish`,
+//! which comes after the last batch has been answered and may be left out, by `Finished` or `Failed`; `Close` by `Closed`. Batches and results are
 //! laid out as [`crate::layout`] says, in segments that [`crate::link`] follows: a segment travels as a descriptor once and is
 //! named by its number afterwards. It is used again only when the other side has *released* that number. Releases, and
 //! numbers that are *retired* because the segment is gone, ride on whatever message goes out next.
@@ -109,10 +112,12 @@ pub enum Kind {
     Failed = 20,
     Close = 21,
     Closed = 22,
+    Finish = 23,
+    Finished = 24,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Hello,
         Self::Fork,
         Self::Forked,
@@ -126,6 +131,8 @@ impl Kind {
         Self::Failed,
         Self::Close,
         Self::Closed,
+        Self::Finish,
+        Self::Finished,
     ];
 
     fn of(number: u32) -> Option<Self> {

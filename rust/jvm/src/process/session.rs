@@ -57,6 +57,8 @@ struct Progress {
     failed: bool,
     /// The worker is dead, or is about to be.
     lost: bool,
+    /// The worker has been asked what it has to tell, and has not answered yet.
+    finishing: bool,
 }
 
 impl ProcessSession {
@@ -74,7 +76,14 @@ impl ProcessSession {
             names: names(&spec),
             forms,
             limit: limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
-            progress: Mutex::new(Progress { sent: 0, answered: 0, since: Instant::now(), failed: true, lost: false }),
+            progress: Mutex::new(Progress {
+                sent: 0,
+                answered: 0,
+                since: Instant::now(),
+                failed: true,
+                lost: false,
+                finishing: false,
+            }),
         };
         let open = Message { length: message.len() as u64, ..Message::new(Kind::Open, session.number) };
         let worker = session.worker()?;
@@ -109,15 +118,38 @@ impl ProcessSession {
 
     /// What a worker says went wrong. It stays usable.
     fn failure(&self, worker: &Worker, incoming: Incoming) -> NativeError {
+        let code = incoming.message.code;
+        self.text(worker, incoming).map_or_else(|broken| broken, |text| NativeError::of_code(code, text))
+    }
+
+    /// The text of a message, which may lie in a file.
+    fn text(&self, worker: &Worker, incoming: Incoming) -> Result<String, NativeError> {
         let Incoming { message, descriptors, .. } = incoming;
-        let text = match descriptors.into_iter().next() {
-            None => message.text(),
-            Some(file) => match text_of_file(file, message.length) {
-                Ok(text) => text,
-                Err(error) => return self.broken(worker, &error),
-            },
-        };
-        NativeError::of_code(message.code, text)
+        match descriptors.into_iter().next() {
+            None => Ok(message.text()),
+            Some(file) => text_of_file(file, message.length).map_err(|error| self.broken(worker, &error)),
+        }
+    }
+
+    fn receive_finished(&self, worker: &Worker, timeout: Duration) -> Result<Option<String>, NativeError> {
+        match worker.wait(timeout).map_err(|error| self.broken(worker, &error))? {
+            Event::Nothing => Ok(None),
+            Event::Died => Err(self.died(worker, "at the end of the partition")),
+            Event::Message(incoming) => {
+                let Message { kind, session, .. } = incoming.message;
+                match kind {
+                    Kind::Finished if session == self.number => {
+                        lock(&self.progress).finishing = false;
+                        self.text(worker, incoming).map(Some)
+                    }
+                    Kind::Failed if session == self.number => {
+                        lock(&self.progress).finishing = false;
+                        Err(self.failure(worker, incoming))
+                    }
+                    other => Err(self.broken(worker, &format!("{other:?} is no answer to Finish"))),
+                }
+            }
+        }
     }
 
     /// A worker that does not keep the protocol is ended: nothing that it says can be relied on.
@@ -253,6 +285,16 @@ impl WorkerSession for ProcessSession {
         taken
     }
 
+    fn finish(&self, timeout: Duration) -> Result<Option<String>, NativeError> {
+        let worker = self.worker()?;
+        let asked = std::mem::replace(&mut lock(&self.progress).finishing, true);
+        if !asked {
+            let finish = Message::new(Kind::Finish, self.number);
+            worker.link.send(finish, &[]).or_else(|error| self.unsent(worker, error))?;
+        }
+        self.receive_finished(worker, timeout)
+    }
+
     fn interrupt(&self) {
         if let Some(worker) = &self.worker {
             self.lose(worker);
@@ -265,7 +307,7 @@ impl Drop for ProcessSession {
         let Some(worker) = self.worker.take() else { return };
         let progress = lock(&self.progress);
         // With batches under way nobody knows what the worker is doing. After a failure it answers nothing more.
-        let known = !progress.lost && (progress.failed || progress.sent == progress.answered);
+        let known = !progress.lost && !progress.finishing && (progress.failed || progress.sent == progress.answered);
         drop(progress);
         if known && worker.link.send(Message::new(Kind::Close, self.number), &[]).is_ok() {
             self.workers.pool.put(worker, self.number);

@@ -49,6 +49,12 @@ final class RudfNative {
   /** The result of the oldest batch not taken yet, or 0 where it is not there within the timeout. */
   static native long take(long session, long timeoutMillis);
 
+  /**
+   * A text handle: what the session tells, as JSON, when all results have been taken; 0 where it is not there within the
+   * timeout.
+   */
+  static native long finish(long session, long timeoutMillis);
+
   static native long resultRows(long result);
 
   /** Address of one column descriptor a function (see {@link BatchLayout}), valid until the result is released. */

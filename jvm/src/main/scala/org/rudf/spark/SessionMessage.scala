@@ -29,6 +29,7 @@ object SessionMessage {
    * @param pythonPath  entries for `sys.path`
    * @param sparkFiles  root directory of SparkFiles on this executor
    * @param broadcasts  id and local file of each broadcast variable
+   * @param services    what functions have of PySpark, as [[PySparkServices]] describes it
    * @param timeoutSeconds longest time for one batch; 0 is without end
    */
   def encode(
@@ -40,6 +41,7 @@ object SessionMessage {
       pythonPath: Seq[String],
       sparkFiles: Option[String],
       broadcasts: Seq[(Long, String)],
+      services: Option[ObjectNode],
       timeoutSeconds: Double): Array[Byte] = {
     val document = Json.createObjectNode()
     document.put("protocol", ProtocolVersion).put("eval_type", evalType).put("python_version", pythonVersion)
@@ -58,6 +60,7 @@ object SessionMessage {
     sparkFiles.foreach(document.put("spark_files", _))
     val variables = document.putArray("broadcasts")
     broadcasts.foreach { case (id, file) => variables.addArray().add(id).add(file) }
+    services.foreach(document.set[ObjectNode]("services", _))
     document.put("timeout_seconds", timeoutSeconds)
     frame(Json.writeValueAsBytes(document), blobs.toByteArray)
   }

@@ -27,17 +27,14 @@ private[spark] object Support {
 
   /**
    * What is to be known of a function that was decorated with `@rudf`, and all functions that it is chained to: a
-   * sentence that says why its commands cannot be trusted or run here, if there is one. None where it is not rudf's.
+   * sentence that says why its commands cannot be trusted, if there is one. None where it is not rudf's.
    */
   def unseal(udf: PythonUDF): Option[Sealed] = {
     val commands = EvaluationPlan.chain(udf).map(link => SparkAccess.command(link.func))
     val seals = commands.map(Payload.unseal)
     if (seals.exists(_.isEmpty)) None
     else {
-      val damaged = seals.flatten.collectFirst { case Left(why) => why }
-      def service = commands.iterator.flatMap(Payload.neededService(_))
-        .map(s => s"it uses $s, which needs a PySpark worker process").nextOption()
-      Some(Sealed(udf, damaged.orElse(service)))
+      Some(Sealed(udf, seals.flatten.collectFirst { case Left(why) => why }))
     }
   }
 
@@ -93,7 +90,7 @@ private[spark] object Support {
   private def localRefusal(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): Option[String] =
     sparkConf.filter(_.get("spark.master", "").matches("local(\\[.*\\])?")).flatMap { _ =>
       val function = udfs.head.func
-      WorkerHosts.forPython(SparkAccess.pythonExec(function), EvaluationPlan.hostConf(udfs.head, evalType, conf)) match {
+      WorkerHosts.forPython(SparkAccess.pythonExec(function), EvaluationPlan.hostConf(udfs, evalType, conf)) match {
         case Left(why) => Some(why)
         case Right(host) =>
           val version = SparkAccess.pythonVersion(function)

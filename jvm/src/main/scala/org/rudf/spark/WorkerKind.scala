@@ -1,6 +1,7 @@
 package org.rudf.spark
 
-import org.apache.spark.SparkConf
+import org.apache.spark.{SparkConf, SparkEnv}
+import org.apache.spark.sql.catalyst.expressions.PythonUDF
 import org.apache.spark.sql.internal.SQLConf
 
 /** Where Python runs. */
@@ -13,10 +14,19 @@ object WorkerKind {
   case object Embedded extends WorkerKind("embedded")
 
   /**
-   * The worker for functions of a kind, as the conf says it. `auto` takes processes, which run in parallel, and die alone;
-   * but the embedded interpreter where neither counts much: one task runs at a time, and its functions take whole columns.
+   * The worker for the functions of a node, and the reason where it is another than the conf asks for.
+   *
+   * `auto` takes processes, which run in parallel, and die alone; but the embedded interpreter where neither counts much:
+   * one task runs at a time, and its functions take whole columns. Functions that use what only means the same in a process
+   * of their own always get one.
    */
-  def of(conf: SQLConf, application: SparkConf, evalType: Int): WorkerKind =
+  def of(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): (WorkerKind, Option[String]) =
+    asked(conf, SparkEnv.get.conf, evalType) match {
+      case Embedded => serviceOf(udfs).fold[(WorkerKind, Option[String])](Embedded -> None)(why => Process -> Some(why))
+      case Process => Process -> None
+    }
+
+  private[spark] def asked(conf: SQLConf, application: SparkConf, evalType: Int): WorkerKind =
     conf.getConfString(RudfConf.Worker, "auto").trim.toLowerCase match {
       case "process" => Process
       case "embedded" => Embedded
@@ -24,6 +34,15 @@ object WorkerKind {
       case other =>
         throw new IllegalArgumentException(s"${RudfConf.Worker} is `$other`, and has to be process, embedded or auto")
     }
+
+  private def serviceOf(udfs: Seq[PythonUDF]): Option[String] = {
+    val found = for {
+      udf <- udfs.iterator
+      link <- EvaluationPlan.chain(udf)
+      service <- Payload.neededService(SparkAccess.command(link.func))
+    } yield s"`${link.name}` uses $service"
+    found.nextOption()
+  }
 
   private val Local = """local\[(\d+)(?:\s*,.*)?\]""".r
   private val LocalCluster = """local-cluster\[\s*\d+\s*,\s*(\d+)\s*,.*\]""".r

@@ -19,7 +19,7 @@ fn must_succeed(finished: &Finished) {
 }
 
 /// Queries that rudf does not take, each for a reason that the documentation gives.
-const LEFT_TO_SPARK: [&str; 3] = ["accumulator", "unsupported argument", "unsupported result"];
+const LEFT_TO_SPARK: [&str; 2] = ["unsupported argument", "unsupported result"];
 
 fn both_paths_give_the_same(master: &str, name: &str) {
     let _machine = machine();
@@ -142,6 +142,30 @@ fn failures_of_functions_are_told_and_do_no_harm_in_local_mode() {
 #[test]
 fn failures_of_functions_are_told_and_do_no_harm_on_real_executors() {
     failures_do_no_harm(CLUSTER, "failures-cluster");
+}
+
+fn functions_have_pysparks_services(master: &str, name: &str) {
+    let _machine = machine();
+    let scratch = scratch(name).unwrap();
+    let target = scratch.join("results.json");
+    let job = Job::new("services", master).unwrap().conf("spark.executorEnv.OF_THE_TEST", "yes");
+    let finished = job.argument(&target).argument(&scratch).run(&scratch).unwrap();
+    must_succeed(&finished);
+    let results = read(&target);
+    assert!(results.as_object().unwrap().len() > 10);
+    for (service, outcome) in results.as_object().unwrap() {
+        assert_eq!(outcome, &Value::Bool(true), "{service}: {outcome}");
+    }
+}
+
+#[test]
+fn functions_have_pysparks_services_in_local_mode() {
+    functions_have_pysparks_services(LOCAL, "services-local");
+}
+
+#[test]
+fn functions_have_pysparks_services_on_real_executors() {
+    functions_have_pysparks_services(CLUSTER, "services-cluster");
 }
 
 /// Whatever rudf lacks on an executor, the job runs on Spark's own path and says why.

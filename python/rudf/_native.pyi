@@ -48,3 +48,16 @@ class Session:
     def __new__(cls, message: bytes) -> Session: ...
     def evaluate(self, columns: Sequence[Any], rows: int) -> list[Any]:
         """Run the functions over pyarrow arrays, all of ``rows`` values."""
+
+class ForkServer:
+    """Forks workers for the JVM side at the other end of a socket."""
+
+    def __new__(cls, control: int) -> ForkServer: ...
+    def hello(self, about: str) -> None:
+        """Tell the JVM side that requests are taken, and what Python this is."""
+
+    def serve(self, wait: bool) -> tuple[int, int] | None:
+        """Serve the requests that are there, or for ever; returns in a worker, with its socket and its report."""
+
+def worker_main(socket: int) -> None:
+    """Run the sessions that come through a control socket, until the other side hangs up."""

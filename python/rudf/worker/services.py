@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import decimal
 import importlib
+import json
 import pickle
 import sys
 from typing import Any
 
-__all__ = ["load_command", "set_up"]
+__all__ = ["finish", "load_command", "set_up"]
 
 
-def set_up(*, python_path: list[str], spark_files: str | None, broadcasts: list[tuple[int, str]]) -> None:
+def set_up(
+    *,
+    python_path: list[str],
+    spark_files: str | None,
+    broadcasts: list[tuple[int, str]],
+    services: str = "{}",
+) -> None:
     """Make files and broadcast variables known to the functions of one session.
 
     Parameters
@@ -21,6 +30,9 @@ def set_up(*, python_path: list[str], spark_files: str | None, broadcasts: list[
         Root directory of ``SparkFiles``.
     broadcasts : list of (int, str)
         Spark's id of each broadcast variable, and the file that holds its pickled value.
+    services : str
+        JSON. ``task_context``: what ``TaskContext`` tells, by Spark's names; left out where this process serves several
+        tasks at once, whose functions then do without.
     """
     missing = [entry for entry in python_path if entry not in sys.path]
     if missing:
@@ -36,6 +48,48 @@ def set_up(*, python_path: list[str], spark_files: str | None, broadcasts: list[
                 _broadcastRegistry[number] = Broadcast(path=path)
     if spark_files is not None:
         _SPARK_FILES["root"] = spark_files
+    task_context = json.loads(services).get("task_context")
+    if task_context is not None:
+        _set_task_context(task_context)
+        _accumulators().clear()
+
+
+def _set_task_context(told: dict[str, Any]) -> None:
+    """Give functions the context of their task; releases of PySpark differ in what one has."""
+    from pyspark.taskcontext import ResourceInformation, TaskContext
+
+    resources = {
+        name: ResourceInformation(resource["name"], resource["addresses"])
+        for name, resource in told["resources"].items()
+    }
+    attributes = {
+        **{name: told[name] for name in ("stageId", "partitionId", "attemptNumber", "taskAttemptId", "cpus")},
+        "cpuAmount": decimal.Decimal(told["cpuAmount"]),
+        "resources": resources,
+        "localProperties": told["localProperties"],
+    }
+    context = object.__new__(TaskContext)
+    for name, value in attributes.items():
+        if hasattr(TaskContext, f"_{name}"):
+            setattr(context, f"_{name}", value)
+    TaskContext._setTaskContext(context)
+
+
+def _accumulators() -> dict[int, Any]:
+    from pyspark.accumulators import _accumulatorRegistry
+
+    return _accumulatorRegistry
+
+
+def finish() -> str:
+    """Return what a session has to tell at its end, as JSON: ``accumulators``, each update pickled, in base64."""
+    if not _accumulators():
+        return "{}"
+    from pyspark.serializers import CPickleSerializer
+
+    dumps = CPickleSerializer().dumps
+    updates = [dumps((number, accumulator._value)) for number, accumulator in _accumulators().items()]
+    return json.dumps({"accumulators": [base64.b64encode(update).decode() for update in updates]})
 
 
 _SPARK_FILES: dict[str, str] = {}

@@ -136,7 +136,11 @@ fn check_packages(py: Python<'_>, kind: i32) -> Result<(), SessionError> {
 
 fn set_up_services(py: Python<'_>, message: &SessionMessage<'_>) -> Result<(), SessionError> {
     let spec = &message.spec;
-    if spec.python_path.is_empty() && spec.spark_files.is_none() && spec.broadcasts.is_empty() {
+    if spec.python_path.is_empty()
+        && spec.spark_files.is_none()
+        && spec.broadcasts.is_empty()
+        && spec.services.is_empty()
+    {
         return Ok(());
     }
     let set_up = || -> PyResult<()> {
@@ -144,6 +148,7 @@ fn set_up_services(py: Python<'_>, message: &SessionMessage<'_>) -> Result<(), S
         arguments.set_item("python_path", &spec.python_path)?;
         arguments.set_item("spark_files", &spec.spark_files)?;
         arguments.set_item("broadcasts", &spec.broadcasts)?;
+        arguments.set_item("services", serde_json::to_string(&spec.services).unwrap_or_default())?;
         py.import("rudf.worker.services")?.call_method("set_up", (), Some(&arguments))?;
         Ok(())
     };

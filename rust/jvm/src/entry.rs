@@ -13,6 +13,7 @@ use crate::{
     embedded::{EmbeddedConfig, EmbeddedHost},
     error::{NativeError, ThrowNative},
     host::{ResultBatch, WorkerHost, WorkerSession},
+    process::{ProcessConfig, ProcessHost},
 };
 
 type Host = Box<dyn WorkerHost>;
@@ -35,6 +36,7 @@ macro_rules! native {
 native! {
     protocol_version();
     start_embedded(config, length);
+    start_process(config, length);
     describe_host(host);
     open_session(host, message, length);
     close_session(session);
@@ -45,6 +47,7 @@ native! {
     release_segment(segment);
     submit(session, segment, length);
     take(session, timeout_millis);
+    finish(session, timeout_millis);
     result_rows(result);
     result_columns(result);
     release_result(result);
@@ -112,13 +115,20 @@ fn start_embedded(_: &mut Env<'_>, _: Class<'_>, config: jlong, length: jlong) -
     Ok(to_handle::<Host>(Box::new(host)))
 }
 
+fn start_process(_: &mut Env<'_>, _: Class<'_>, config: jlong, length: jlong) -> Answer {
+    // SAFETY: RudfNative's caller keeps the configuration's memory until this returns.
+    let config: ProcessConfig = serde_json::from_slice(unsafe { bytes(config, length) }?)
+        .map_err(|error| NativeError::Internal(format!("start configuration: {error}")))?;
+    Ok(to_handle::<Host>(Box::new(ProcessHost::start(config)?)))
+}
+
 fn describe_host(_: &mut Env<'_>, _: Class<'_>, host: jlong) -> Answer {
-    // SAFETY: `host` came from `start_embedded`.
-    Ok(to_handle(unsafe { borrow::<Host>(host) }?.describe()))
+    // SAFETY: `host` came from `start_embedded` or `start_process`.
+    unsafe { borrow::<Host>(host) }?.describe().map(to_handle::<String>)
 }
 
 fn open_session(_: &mut Env<'_>, _: Class<'_>, host: jlong, message: jlong, length: jlong) -> Answer {
-    // SAFETY: `host` came from `start_embedded`; the caller keeps the message until this returns.
+    // SAFETY: `host` came from `start_embedded` or `start_process`; the caller keeps the message until this returns.
     let (host, message) = unsafe { (borrow::<Host>(host)?, bytes(message, length)?) };
     host.open(message.to_vec()).map(to_handle::<Session>)
 }
@@ -170,6 +180,13 @@ fn take(_: &mut Env<'_>, _: Class<'_>, session: jlong, timeout_millis: jlong) ->
     Ok(result.map_or(0, to_handle::<Results>))
 }
 
+fn finish(_: &mut Env<'_>, _: Class<'_>, session: jlong, timeout_millis: jlong) -> Answer {
+    let timeout = Duration::from_millis(size(timeout_millis)? as u64);
+    // SAFETY: `session` came from `open_session`.
+    let told = unsafe { borrow::<Session>(session) }?.finish(timeout)?;
+    Ok(told.map_or(0, to_handle::<String>))
+}
+
 fn result_rows(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
     // SAFETY: `result` came from `take`.
     let rows = unsafe { borrow::<Results>(result) }?.rows();
@@ -187,16 +204,16 @@ fn release_result(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
 }
 
 fn text_address(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
-    // SAFETY: `text` came from `describe_host`.
+    // SAFETY: `text` came from `describe_host` or `finish`.
     Ok(unsafe { borrow::<String>(text) }?.as_ptr() as jlong)
 }
 
 fn text_length(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
-    // SAFETY: `text` came from `describe_host`.
+    // SAFETY: `text` came from `describe_host` or `finish`.
     jlong::try_from(unsafe { borrow::<String>(text) }?.len()).map_err(|error| NativeError::Internal(error.to_string()))
 }
 
 fn release_text(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
-    // SAFETY: `text` came from `describe_host` and Java forgets it.
+    // SAFETY: `text` came from `describe_host` or `finish` and Java forgets it.
     unsafe { release::<String>(text) }
 }

@@ -15,6 +15,9 @@ pub enum NativeError {
     /// A defect in rudf, or a message or batch that breaks the protocol.
     #[error("{0}")]
     Internal(String),
+    /// A worker process died, or was ended because it took too long.
+    #[error("{0}")]
+    Crashed(String),
     /// A JNI call failed, or a Java exception is already pending.
     #[error("JNI: {0}")]
     Jni(#[from] jni::errors::Error),
@@ -27,6 +30,7 @@ impl NativeError {
         match self {
             Self::Python(_) => FailureKind::Python,
             Self::Environment(_) => FailureKind::Environment,
+            Self::Crashed(_) => FailureKind::Crashed,
             Self::Internal(_) | Self::Jni(_) => FailureKind::Internal,
         }
     }
@@ -45,7 +49,13 @@ impl NativeError {
             // SAFETY: called once with the very values that the worker filled in.
             unsafe { release(failure.text, failure.length) };
         }
-        match failure.kind {
+        Self::of_code(failure.kind, text)
+    }
+
+    /// A failure by the number of its kind; a number that is none is a defect.
+    #[must_use]
+    pub fn of_code(kind: u32, text: String) -> Self {
+        match kind {
             kind if kind == FailureKind::Python as u32 => Self::Python(text),
             kind if kind == FailureKind::Environment as u32 => Self::Environment(text),
             _ => Self::Internal(text),

@@ -20,7 +20,10 @@ pub trait WorkerHost: Send + Sync {
     fn open(&self, message: Vec<u8>) -> Result<Box<dyn WorkerSession>, NativeError>;
 
     /// One line of JSON about the Python that runs: `executable`, `version`, `packages`.
-    fn describe(&self) -> String;
+    ///
+    /// # Errors
+    /// [`NativeError::Environment`] where it turns out only now that the Python does not run.
+    fn describe(&self) -> Result<String, NativeError>;
 }
 
 /// One operator's functions on one partition.
@@ -42,6 +45,13 @@ pub trait WorkerSession: Send {
     /// # Errors
     /// What the function raised, or why the worker is gone.
     fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError>;
+
+    /// What the session tells when all results have been taken, as JSON (`rudf.worker.services.finish`); `None` where it
+    /// is not there within `timeout`.
+    ///
+    /// # Errors
+    /// What the worker could not tell, or why it is gone.
+    fn finish(&self, timeout: Duration) -> Result<Option<String>, NativeError>;
 
     /// Asks the running function to stop. The session can only be dropped afterwards.
     fn interrupt(&self);

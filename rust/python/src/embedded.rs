@@ -70,7 +70,7 @@ unsafe fn guarded(failure: *mut Failure, body: impl FnOnce() -> Result<(), Sessi
     1
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()
         .copied()

@@ -9,12 +9,10 @@ use std::{
 };
 
 use arrow_data::ArrayData;
-use arrow_schema::DataType;
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
-use rudf_columns::BatchMemory;
+use rudf_columns::{BatchImage, BatchMemory};
 use rudf_eval::{Session, SessionError, bridge};
 use rudf_segment::{
-    layout::{BATCH_MAGIC, BUFFER_ALIGNMENT, DESCRIPTOR_WORDS, HEADER_WORDS},
     memory::{Segment, SegmentPool},
     message::{self, SessionSpec},
 };
@@ -97,48 +95,14 @@ impl Drop for Counted {
 
 impl NativeSession {
     fn lay_out(&self, arrays: &[ArrayData], rows: usize) -> PyResult<BatchMemory> {
-        let bytes = batch_bytes(arrays, rows);
-        let segment = self.pool.acquire(bytes.len()).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let refuse = |error: &dyn std::fmt::Display| PyValueError::new_err(error.to_string());
+        let image = BatchImage::plan(arrays, rows).map_err(|error| refuse(&error))?;
+        let segment = self.pool.acquire(image.length()).map_err(|error| refuse(&error))?;
         // SAFETY: the segment is at least that long, and nobody else refers to it yet.
-        unsafe { segment.base().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe { image.write(segment.base()) };
         let base = NonNull::new(segment.base()).ok_or_else(|| PyValueError::new_err("no memory"))?;
         let owner = Arc::new(Counted::new(segment));
         // SAFETY: the segment lives with its owner and is not written again before the owner is dropped.
-        Ok(unsafe { BatchMemory::new(base, bytes.len(), owner) })
+        Ok(unsafe { BatchMemory::new(base, image.length(), owner) })
     }
-}
-
-/// A batch in the layout of `rudf_segment::layout`.
-fn batch_bytes(arrays: &[ArrayData], rows: usize) -> Vec<u8> {
-    let mut words = vec![BATCH_MAGIC, rows as u64, arrays.len() as u64, 0];
-    words.resize(HEADER_WORDS + arrays.len() * DESCRIPTOR_WORDS, 0);
-    let mut bytes = vec![0; words.len() * 8];
-    let mut place = |data: &[u8]| {
-        bytes.resize(bytes.len().next_multiple_of(BUFFER_ALIGNMENT), 0);
-        let position = bytes.len() as u64;
-        bytes.extend_from_slice(data);
-        (position, data.len() as u64)
-    };
-    for (index, array) in arrays.iter().enumerate() {
-        let at = HEADER_WORDS + index * DESCRIPTOR_WORDS;
-        words[at + 1] = array.offset() as u64;
-        if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
-            words[at] = nulls.null_count() as u64;
-            // The bits from the array's first row on, moved to where the values' first row is.
-            let bits: Vec<bool> = std::iter::repeat_n(true, array.offset()).chain(nulls.iter()).collect();
-            let bits = arrow_buffer::BooleanBuffer::from(bits);
-            (words[at + 3], words[at + 4]) = place(bits.values());
-        }
-        let variable = matches!(array.data_type(), DataType::Utf8 | DataType::Binary);
-        let buffers = array.buffers();
-        if variable {
-            words[at + 2] = 4;
-            (words[at + 5], words[at + 6]) = place(buffers[0].as_slice());
-        }
-        (words[at + 7], words[at + 8]) = place(buffers[usize::from(variable)].as_slice());
-    }
-    for (slot, word) in bytes.chunks_exact_mut(8).zip(&words) {
-        slot.copy_from_slice(&word.to_le_bytes());
-    }
-    bytes
 }

@@ -2,7 +2,9 @@
 
 mod embedded;
 mod evaluate;
+mod fork_server;
 mod output;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -10,6 +12,8 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     evaluate::register(module)?;
+    module.add_class::<fork_server::ForkServer>()?;
+    module.add_function(wrap_pyfunction!(worker::worker_main, module)?)?;
     rudf_pickle::register(module)?;
     Ok(())
 }

@@ -75,6 +75,8 @@ pub enum LayoutError {
     TooShort { column: usize, buffer: &'static str, length: u64, rows: u64, need: u64 },
     #[error("column {column}: offset width {width} is not 0, 4 or 8")]
     OffsetWidth { column: usize, width: u64 },
+    #[error("batch has {have} columns and should have {need}")]
+    Columns { have: usize, need: usize },
     #[error("column {column}: {nulls} nulls without a validity bitmap, or more nulls than rows")]
     Nulls { column: usize, nulls: u64 },
 }
@@ -88,45 +90,8 @@ impl<'a> BatchView<'a> {
         if !(bytes.as_ptr() as usize).is_multiple_of(BUFFER_ALIGNMENT) {
             return Err(LayoutError::Misaligned);
         }
-        let truncated = |need| LayoutError::Truncated { have: bytes.len(), need };
-        let word = |index: usize| -> Option<u64> {
-            let start = index.checked_mul(8)?;
-            Some(u64::from_le_bytes(*bytes.get(start..)?.first_chunk::<8>()?))
-        };
-        let header = HEADER_WORDS * 8;
-        let (Some(magic), Some(rows), Some(count)) = (word(0), word(1), word(2)) else {
-            return Err(truncated(header));
-        };
-        if magic != BATCH_MAGIC {
-            return Err(LayoutError::Magic);
-        }
-        let need = usize::try_from(count)
-            .ok()
-            .and_then(|n| n.checked_mul(DESCRIPTOR_WORDS * 8)?.checked_add(header))
-            .unwrap_or(usize::MAX);
-        if need > bytes.len() {
-            return Err(truncated(need));
-        }
-        let rows_usize = usize::try_from(rows).map_err(|_| truncated(usize::MAX))?;
-        let columns = (0..count as usize)
-            .map(|column| {
-                let at = |field: usize| word(HEADER_WORDS + column * DESCRIPTOR_WORDS + field).unwrap_or(0);
-                let descriptor = ColumnDescriptor {
-                    null_count: at(0),
-                    first_row: at(1),
-                    offset_width: at(2),
-                    validity: at(3),
-                    validity_length: at(4),
-                    offsets: at(5),
-                    offsets_length: at(6),
-                    values: at(7),
-                    values_length: at(8),
-                    reserved: at(9),
-                };
-                descriptor.check(column, rows, bytes.len()).map(|()| descriptor)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { bytes, rows: rows_usize, columns })
+        let (rows, columns) = read_header(bytes, bytes.len())?;
+        Ok(Self { bytes, rows, columns })
     }
 
     /// Rows of the batch.
@@ -154,7 +119,119 @@ impl<'a> BatchView<'a> {
     }
 }
 
+/// Bytes of the header and descriptors of a batch of that many columns.
+#[must_use]
+pub const fn header_bytes(columns: usize) -> usize {
+    (HEADER_WORDS + columns * DESCRIPTOR_WORDS) * size_of::<u64>()
+}
+
+/// Rows and descriptors of a batch of `have` bytes that begins with `header`.
+fn read_header(header: &[u8], have: usize) -> Result<(usize, Vec<ColumnDescriptor>), LayoutError> {
+    let truncated = |need| LayoutError::Truncated { have, need };
+    let word = |index: usize| -> Option<u64> {
+        let start = index.checked_mul(8)?;
+        Some(u64::from_le_bytes(*header.get(start..)?.first_chunk::<8>()?))
+    };
+    let (Some(magic), Some(rows), Some(count)) = (word(0), word(1), word(2)) else {
+        return Err(truncated(HEADER_WORDS * 8));
+    };
+    if magic != BATCH_MAGIC {
+        return Err(LayoutError::Magic);
+    }
+    let need = usize::try_from(count)
+        .ok()
+        .and_then(|n| n.checked_mul(DESCRIPTOR_WORDS * 8)?.checked_add(HEADER_WORDS * 8))
+        .unwrap_or(usize::MAX);
+    if need > header.len() {
+        return Err(truncated(need));
+    }
+    let rows_usize = usize::try_from(rows).map_err(|_| truncated(usize::MAX))?;
+    let columns = (0..count as usize)
+        .map(|column| {
+            let at = |field: usize| word(HEADER_WORDS + column * DESCRIPTOR_WORDS + field).unwrap_or(0);
+            let descriptor = ColumnDescriptor {
+                null_count: at(0),
+                first_row: at(1),
+                offset_width: at(2),
+                validity: at(3),
+                validity_length: at(4),
+                offsets: at(5),
+                offsets_length: at(6),
+                values: at(7),
+                values_length: at(8),
+                reserved: at(9),
+            };
+            descriptor.check(column, rows, have).map(|()| descriptor)
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((rows_usize, columns))
+}
+
+/// How the values of a column lie in its buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One bit a row.
+    Bits,
+    /// That many bytes a row.
+    Fixed(usize),
+    /// Offsets into bytes.
+    Variable,
+}
+
+impl Form {
+    /// The form of a Spark type, given as in Spark's `DataType.json`; none where batches hold no such columns.
+    #[must_use]
+    pub fn of(spark_type: &serde_json::Value) -> Option<Self> {
+        Some(match spark_type.as_str()? {
+            "boolean" => Self::Bits,
+            "byte" => Self::Fixed(1),
+            "short" => Self::Fixed(2),
+            "integer" | "float" | "date" => Self::Fixed(4),
+            "long" | "double" | "timestamp" => Self::Fixed(8),
+            "string" | "binary" => Self::Variable,
+            _ => return None,
+        })
+    }
+}
+
+/// Rows and descriptors of results that another process wrote, and may still be writing to.
+///
+/// `header` is a copy of the first [`header_bytes`] of the results, which have `have` bytes in all: what is checked here
+/// cannot change any more. Buffers lie inside the results and are long enough for the rows. Offsets of strings are *not*
+/// checked: they can change at any time, so their reader checks each.
+///
+/// # Errors
+/// A [`LayoutError`] that names the column and the buffer.
+pub fn read_results(header: &[u8], have: usize, forms: &[Form]) -> Result<(usize, Vec<ColumnDescriptor>), LayoutError> {
+    let (rows, columns) = read_header(header, have)?;
+    if columns.len() != forms.len() {
+        return Err(LayoutError::Columns { have: columns.len(), need: forms.len() });
+    }
+    for (index, (column, form)) in columns.iter().zip(forms).enumerate() {
+        column.check_form(index, rows as u64, *form)?;
+    }
+    Ok((rows, columns))
+}
+
 impl ColumnDescriptor {
+    fn check_form(&self, column: usize, rows: u64, form: Form) -> Result<(), LayoutError> {
+        // `check` has bounded the sum.
+        let end = self.first_row + rows;
+        let (width, need) = match form {
+            Form::Bits => (0, Some(end.div_ceil(8))),
+            Form::Fixed(bytes) => (0, end.checked_mul(bytes as u64)),
+            Form::Variable => (self.offset_width.max(4), Some(0)),
+        };
+        if self.offset_width != width {
+            return Err(LayoutError::OffsetWidth { column, width: self.offset_width });
+        }
+        let need = need.unwrap_or(u64::MAX);
+        if self.values_length < need {
+            return Err(LayoutError::TooShort { column, buffer: "values", length: self.values_length, rows, need });
+        }
+        Ok(())
+    }
+
     fn check(&self, column: usize, rows: u64, have: usize) -> Result<(), LayoutError> {
         let buffers = [
             ("validity", self.validity, self.validity_length),
@@ -257,6 +334,24 @@ mod tests {
         for case in cases {
             assert!(BatchView::parse(&batch(10, &[case]).0).is_err(), "{case:?}");
         }
+    }
+
+    #[test]
+    fn results_must_fit_the_types_that_were_declared() {
+        let bytes = batch(10, &[doubles()]);
+        let read = |form| read_results(&bytes.0[..header_bytes(1)], bytes.0.len(), &[form]);
+        assert_eq!(read(Form::Fixed(8)).unwrap(), (10, vec![doubles()]));
+        assert_eq!(read(Form::Bits).unwrap().0, 10);
+        assert!(matches!(read(Form::Fixed(16)), Err(LayoutError::TooShort { buffer: "values", need: 160, .. })));
+        assert_eq!(read(Form::Variable).unwrap_err(), LayoutError::OffsetWidth { column: 0, width: 0 });
+        let none = read_results(&bytes.0[..header_bytes(1)], bytes.0.len(), &[]);
+        assert_eq!(none.unwrap_err(), LayoutError::Columns { have: 1, need: 0 });
+        let strings =
+            ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 44, ..ColumnDescriptor::default() };
+        let bytes = batch(10, &[strings]);
+        let read = |form| read_results(&bytes.0[..header_bytes(1)], bytes.0.len(), &[form]);
+        assert!(read(Form::Variable).is_ok());
+        assert_eq!(read(Form::Fixed(8)).unwrap_err(), LayoutError::OffsetWidth { column: 0, width: 4 });
     }
 
     #[test]

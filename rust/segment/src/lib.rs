@@ -5,13 +5,19 @@
 //! - [`layout`]: how one record batch lies in memory (written by the JVM, read in place by Python, and back);
 //! - [`message`]: the session message that says which functions run over which columns;
 //! - [`worker`]: the C interface through which a host runs sessions in an interpreter of its own process;
-//! - [`memory`]: the segments that batches lie in.
+//! - [`memory`]: the segments that batches lie in;
+//! - [`control`]: the messages between the JVM side and Python processes;
+//! - [`link`]: one end of such a connection, with the segments that go through it;
+//! - [`shared`]: memory that two processes map.
 //!
 //! This crate knows neither Python objects nor JNI.
 
+pub mod control;
 pub mod layout;
+pub mod link;
 pub mod memory;
 pub mod message;
+pub mod shared;
 pub mod worker;
 
 /// Version of everything in this crate. Both libraries refuse to talk across different versions.

@@ -4,14 +4,23 @@
 //! the Python arrays that read it and the Spark vectors that pass its columns through each hold one. When the last
 //! reference goes, the mapping returns to the [`SegmentPool`] it came from. So a segment is never handed out again
 //! while anything still refers to it: that is the invariant of the whole transport.
+//!
+//! A pool's segments are private to this process ([`SegmentPool::new`]) or can be mapped by another one
+//! ([`SegmentPool::shared`]). What the other process does with a shared one is followed by [`crate::link`].
 
 use std::{
+    os::fd::OwnedFd,
     ptr::NonNull,
     slice,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+use crate::shared::SharedFile;
 
 /// Smallest mapping, and the granularity of sizes: batches of similar size then fit each other's segments.
 const MINIMUM_CAPACITY: usize = 64 * 1024;
@@ -26,13 +35,25 @@ pub enum MemoryError {
     Map { bytes: usize, source: rustix::io::Errno },
     #[error("a record batch of {bytes} bytes is more than this machine can address")]
     TooLarge { bytes: usize },
+    #[error("cannot make shared memory of {bytes} bytes: {call}: {source}")]
+    Share { bytes: usize, call: &'static str, source: rustix::io::Errno },
 }
 
-/// An anonymous private mapping, unmapped on drop.
+/// A writable mapping, unmapped on drop.
 #[derive(Debug)]
 struct Mapping {
     base: NonNull<u8>,
     capacity: usize,
+    /// What another process knows the memory by; none where it is private.
+    identity: Option<Identity>,
+}
+
+/// The name of shared memory.
+#[derive(Debug)]
+struct Identity {
+    number: u32,
+    /// Until the other process has got it.
+    file: Mutex<Option<OwnedFd>>,
 }
 
 // SAFETY: the mapping is plain memory owned by this value; which thread unmaps it does not matter.
@@ -41,13 +62,19 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(capacity: usize) -> Result<Self, MemoryError> {
+    fn private(capacity: usize) -> Result<Self, MemoryError> {
         // SAFETY: a null hint with neither MAP_FIXED nor a file cannot overlap or alias anything.
         let base = unsafe {
             mmap_anonymous(std::ptr::null_mut(), capacity, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
         }
         .map_err(|source| MemoryError::Map { bytes: capacity, source })?;
-        NonNull::new(base.cast()).map(|base| Self { base, capacity }).ok_or(MemoryError::TooLarge { bytes: capacity })
+        let base = NonNull::new(base.cast()).ok_or(MemoryError::TooLarge { bytes: capacity })?;
+        Ok(Self { base, capacity, identity: None })
+    }
+
+    fn shared(capacity: usize, number: u32) -> Result<Self, MemoryError> {
+        let SharedFile { file, base } = SharedFile::create(capacity)?;
+        Ok(Self { base, capacity, identity: Some(Identity { number, file: Mutex::new(Some(file)) }) })
     }
 }
 
@@ -80,6 +107,18 @@ impl Segment {
         self.mapping.as_ref().map_or(0, |m| m.capacity)
     }
 
+    /// The number by which another process knows this segment; none for a private one.
+    #[must_use]
+    pub fn number(&self) -> Option<u32> {
+        self.mapping.as_ref()?.identity.as_ref().map(|identity| identity.number)
+    }
+
+    /// The file of a shared segment, for the other process: once, and none afterwards.
+    pub(crate) fn take_file(&self) -> Option<OwnedFd> {
+        let identity = self.mapping.as_ref()?.identity.as_ref()?;
+        identity.file.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// The first `length` bytes (at most the capacity).
     ///
     /// # Safety
@@ -102,25 +141,61 @@ impl Drop for Segment {
 
 #[derive(Debug, Default)]
 struct PoolState {
-    free: Mutex<Vec<Mapping>>,
+    /// Whether the segments can be mapped by another process.
+    shared: bool,
+    /// Number of the next shared segment: never used twice, so a number means one segment for ever.
+    next: AtomicU32,
+    mappings: Mutex<Mappings>,
+}
+
+#[derive(Debug, Default)]
+struct Mappings {
+    free: Vec<Mapping>,
+    /// Numbers of segments that another process has got and that are gone here.
+    retired: Vec<u32>,
+}
+
+impl Mappings {
+    fn retire(&mut self, mapping: &Mapping) {
+        let Some(identity) = &mapping.identity else { return };
+        let sent = identity.file.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        if sent {
+            self.retired.push(identity.number);
+        }
+    }
 }
 
 impl PoolState {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Mappings> {
+        self.mappings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn keep(&self, mapping: Mapping) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < KEPT_MAPPINGS {
-            free.push(mapping);
+        let mut mappings = self.lock();
+        if mappings.free.len() < KEPT_MAPPINGS {
+            mappings.free.push(mapping);
+        } else {
+            mappings.retire(&mapping);
         }
     }
 
     fn take(&self, capacity: usize) -> Option<Mapping> {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = free.iter().position(|m| m.capacity >= capacity);
+        let mut mappings = self.lock();
+        let fitting = mappings.free.iter().position(|m| m.capacity >= capacity);
         // A mapping that is too small for today's batches only takes up room: let the oldest go.
-        if fitting.is_none() && free.len() == KEPT_MAPPINGS {
-            free.remove(0);
+        if fitting.is_none() && mappings.free.len() == KEPT_MAPPINGS {
+            let oldest = mappings.free.remove(0);
+            mappings.retire(&oldest);
         }
-        fitting.map(|index| free.swap_remove(index))
+        fitting.map(|index| mappings.free.swap_remove(index))
+    }
+
+    fn make(&self, capacity: usize) -> Result<Mapping, MemoryError> {
+        if self.shared {
+            Mapping::shared(capacity, self.next.fetch_add(1, Ordering::Relaxed))
+        } else {
+            Mapping::private(capacity)
+        }
     }
 }
 
@@ -131,10 +206,16 @@ pub struct SegmentPool {
 }
 
 impl SegmentPool {
-    /// A pool with no memory yet.
+    /// A pool of memory of this process's own, with none yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A pool of memory that can be mapped by another process, with none yet.
+    #[must_use]
+    pub fn shared() -> Self {
+        Self { state: Arc::new(PoolState { shared: true, ..PoolState::default() }) }
     }
 
     /// A segment of at least `capacity` bytes that nothing else refers to. Its content is whatever it was before.
@@ -148,9 +229,22 @@ impl SegmentPool {
             .ok_or(MemoryError::TooLarge { bytes: capacity })?;
         let mapping = match self.state.take(rounded) {
             Some(mapping) => mapping,
-            None => Mapping::new(rounded)?,
+            None => self.state.make(rounded)?,
         };
         Ok(Arc::new(Segment { mapping: Some(mapping), pool: Arc::downgrade(&self.state) }))
+    }
+
+    /// Whether a segment came from this pool.
+    #[must_use]
+    pub(crate) fn owns(&self, segment: &Segment) -> bool {
+        std::ptr::eq(segment.pool.as_ptr(), Arc::as_ptr(&self.state))
+    }
+
+    /// Up to `limit` numbers of segments that the other process may forget.
+    pub(crate) fn take_retired(&self, limit: usize) -> Vec<u32> {
+        let retired = &mut self.state.lock().retired;
+        let count = retired.len().min(limit);
+        retired.drain(..count).collect()
     }
 }
 
@@ -195,11 +289,11 @@ mod tests {
         let pool = SegmentPool::new();
         let many: Vec<_> = (0..20).map(|_| pool.acquire(1).unwrap()).collect();
         drop(many);
-        assert_eq!(pool.state.free.lock().unwrap().len(), KEPT_MAPPINGS);
+        assert_eq!(pool.state.lock().free.len(), KEPT_MAPPINGS);
         for _ in 0..KEPT_MAPPINGS {
             drop(pool.acquire(1 << 20).unwrap());
         }
-        assert!(pool.state.free.lock().unwrap().iter().any(|m| m.capacity >= 1 << 20));
+        assert!(pool.state.lock().free.iter().any(|m| m.capacity >= 1 << 20));
     }
 
     #[test]

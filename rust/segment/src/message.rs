@@ -98,6 +98,12 @@ pub struct SessionSpec {
     /// Broadcast variables: Spark's id and the local file that holds the pickled value.
     #[serde(default)]
     pub broadcasts: Vec<(i64, String)>,
+    /// Longest time for one batch, in seconds; 0 is without end. Kept by hosts that can end a worker.
+    #[serde(default)]
+    pub timeout_seconds: f64,
+    /// What PySpark's other services need (task context, accumulators); `rudf.worker.services` knows the names.
+    #[serde(default)]
+    pub services: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A decoded session message, borrowing the pickled functions from the received bytes.
@@ -210,6 +216,8 @@ mod tests {
             python_path: Vec::new(),
             spark_files: None,
             broadcasts: Vec::new(),
+            timeout_seconds: 0.0,
+            services: serde_json::Map::new(),
         }
     }
 

@@ -74,6 +74,8 @@ pub enum FailureKind {
     Environment = 2,
     /// A defect in rudf, or a message or batch that breaks the protocol.
     Internal = 3,
+    /// The worker process died, or was ended because it took too long.
+    Crashed = 4,
 }
 
 /// A failure's text (UTF-8), owned by the callee until `release` is called with this struct's `text` and `length`.

@@ -70,7 +70,7 @@ impl WorkerHost for &'static EmbeddedHost {
         Ok(Box::new(session))
     }
 
-    fn describe(&self) -> String {
-        self.environment.to_json()
+    fn describe(&self) -> Result<String, NativeError> {
+        Ok(self.environment.to_json())
     }
 }

@@ -149,6 +149,11 @@ impl WorkerSession for EmbeddedSession {
         }
     }
 
+    /// Nothing: functions that want services with something to tell run in processes.
+    fn finish(&self, _timeout: Duration) -> Result<Option<String>, NativeError> {
+        Ok(Some("{}".to_owned()))
+    }
+
     fn interrupt(&self) {
         let running = Arc::clone(&self.running);
         // On a thread of the pool: it may have to wait for the interpreter's attention, and the task thread must not.

@@ -15,6 +15,12 @@ final class RudfNative {
   /** Starts the embedded interpreter from a JSON configuration in memory; returns a host, which is never released. */
   static native long startEmbedded(long config, long length);
 
+  /**
+   * Starts a fork server from a JSON configuration in memory, without waiting for it; returns a host, which is never
+   * released.
+   */
+  static native long startProcess(long config, long length);
+
   /** A text handle: one line of JSON about the Python that the host runs. */
   static native long describeHost(long host);
 
@@ -42,6 +48,12 @@ final class RudfNative {
 
   /** The result of the oldest batch not taken yet, or 0 where it is not there within the timeout. */
   static native long take(long session, long timeoutMillis);
+
+  /**
+   * A text handle: what the session tells, as JSON, when all results have been taken; 0 where it is not there within the
+   * timeout.
+   */
+  static native long finish(long session, long timeoutMillis);
 
   static native long resultRows(long result);
 

@@ -8,6 +8,8 @@ public final class RudfNativeException extends RuntimeException {
   public static final int ENVIRONMENT = 2;
   /** A defect in rudf, or a message or batch that breaks the protocol. */
   public static final int INTERNAL = 3;
+  /** The worker process died, or was ended because it took too long. */
+  public static final int CRASHED = 4;
 
   private final int kind;
 
@@ -17,7 +19,7 @@ public final class RudfNativeException extends RuntimeException {
     this.kind = kind;
   }
 
-  /** One of {@link #PYTHON}, {@link #ENVIRONMENT} and {@link #INTERNAL}. */
+  /** One of {@link #PYTHON}, {@link #ENVIRONMENT}, {@link #INTERNAL} and {@link #CRASHED}. */
   public int kind() {
     return kind;
   }

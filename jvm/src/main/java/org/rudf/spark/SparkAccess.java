@@ -2,15 +2,19 @@ package org.rudf.spark;
 
 import java.lang.reflect.Constructor;
 import java.util.List;
+import java.util.Properties;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
 import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.util.CollectionAccumulator;
 import scala.collection.immutable.ArraySeq;
 import scala.collection.immutable.Map;
 import scala.collection.immutable.Seq;
+import scala.math.BigDecimal;
 
 /**
  * Members of Spark that are public in its class files though Scala hides them from other packages, and the one class
@@ -48,6 +52,16 @@ final class SparkAccess {
     return function.pythonIncludes();
   }
 
+  /** Environment variables that the driver wants set for the function's Python. */
+  static java.util.Map<String, String> environment(PythonFunction function) {
+    return function.envVars();
+  }
+
+  /** The folders in which Spark keeps its temporary files on this executor. */
+  static java.io.File[] localDirectories() {
+    return SparkEnv.get().blockManager().diskBlockManager().localDirs();
+  }
+
   static List<? extends Broadcast<?>> broadcasts(PythonFunction function) {
     return function.broadcastVars();
   }
@@ -55,6 +69,25 @@ final class SparkAccess {
   /** The local file that holds a broadcast variable's pickled value, on the executor that asks. */
   static String broadcastFile(Broadcast<?> broadcast) {
     return ((PythonBroadcast) broadcast.value()).path();
+  }
+
+  /** Collects what a function's accumulators were given; none in a Connect server. */
+  static CollectionAccumulator<byte[]> accumulator(PythonFunction function) {
+    return function.accumulator();
+  }
+
+  static Properties localProperties(TaskContext context) {
+    return context.getLocalProperties();
+  }
+
+  /** The exact, possibly fractional, cores of a task: Spark 4.3 tells them. */
+  static String cpuAmount(TaskContext context) {
+    try {
+      BigDecimal amount = (BigDecimal) TaskContext.class.getMethod("cpuAmount").invoke(context);
+      return amount.bigDecimal().stripTrailingZeros().toPlainString();
+    } catch (ReflectiveOperationException e) {
+      return Integer.toString(context.cpus());
+    }
   }
 
   /** Where Spark's own Python files lie, as it tells its workers in {@code PYTHONPATH}. */

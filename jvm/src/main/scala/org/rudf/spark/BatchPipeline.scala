@@ -25,9 +25,12 @@ private[spark] final case class EvaluationMetrics(
  * Keeps several batches under way: while Python works on one, the task lays out the next ones.
  *
  * A batch and its results stay valid until the next call of `next`; `close` gives everything back, whenever it comes.
+ *
+ * @param atEnd takes what the session tells when the last results have been taken
  */
 private[spark] final class BatchPipeline(
-    session: WorkerSession, source: BatchSource, depth: Int, context: TaskContext, metrics: EvaluationMetrics)
+    session: WorkerSession, source: BatchSource, depth: Int, context: TaskContext, metrics: EvaluationMetrics,
+    atEnd: String => Unit)
     extends AutoCloseable {
 
   /** How long to wait before looking whether the task has been killed. */
@@ -37,13 +40,17 @@ private[spark] final class BatchPipeline(
   private var exhausted = false
   private var current: Option[(LaidOutBatch, EvaluatedBatch)] = None
   private var closed = false
+  private var finished = false
 
   /** The next batch with its results. */
   def next(): Option[(LaidOutBatch, EvaluatedBatch)] = {
     releaseCurrent()
     while (!closed && !exhausted && underWay.size < depth) layOut()
-    if (closed || underWay.isEmpty) None
-    else {
+    if (closed || finished) None
+    else if (underWay.isEmpty) {
+      finish()
+      None
+    } else {
       val results = await(underWay.head)
       current = Some((underWay.dequeue(), results))
       current
@@ -66,17 +73,28 @@ private[spark] final class BatchPipeline(
 
   private def await(batch: LaidOutBatch): EvaluatedBatch = {
     val start = System.nanoTime()
-    var results = session.take(PollMillis)
-    while (results.isEmpty) {
-      SparkAccess.checkKilled(context)
-      results = session.take(PollMillis)
-    }
+    val results = polled(session.take(PollMillis))
     metrics.waitTime += System.nanoTime() - start
-    if (results.get.rows != batch.rows) {
-      results.get.close()
-      throw new IllegalStateException(s"rudf: ${results.get.rows} results for ${batch.rows} rows")
+    if (results.rows != batch.rows) {
+      results.close()
+      throw new IllegalStateException(s"rudf: ${results.rows} results for ${batch.rows} rows")
     }
-    results.get
+    results
+  }
+
+  /** Asks again and again until there is an answer or the task has been killed. */
+  private def polled[T](ask: => Option[T]): T = {
+    var answer = ask
+    while (answer.isEmpty) {
+      SparkAccess.checkKilled(context)
+      answer = ask
+    }
+    answer.get
+  }
+
+  private def finish(): Unit = {
+    finished = true
+    atEnd(polled(session.finish(PollMillis)))
   }
 
   private def releaseCurrent(): Unit = {

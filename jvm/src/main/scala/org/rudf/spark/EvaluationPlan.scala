@@ -1,6 +1,6 @@
 package org.rudf.spark
 
-import org.apache.spark.{SparkEnv, SparkFiles}
+import org.apache.spark.{BarrierTaskContext, SparkEnv, SparkFiles, TaskContext}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedArgumentExpression, PythonUDF}
 import org.apache.spark.sql.internal.SQLConf
@@ -23,7 +23,9 @@ final class EvaluationPlan private (
     pythonVersion: String,
     includes: Seq[String],
     broadcasts: Seq[Broadcast[_]],
+    services: PySparkServices,
     settings: Map[String, Any],
+    timeout: Double,
     hostConf: RudfConf.HostConf,
     /** Rows of a batch at most. */
     val maxRows: Int,
@@ -33,14 +35,22 @@ final class EvaluationPlan private (
     extends Serializable {
 
   /** Opens a session for the task that calls this, or says why this process cannot run the functions. */
-  def open(): Either[String, WorkerSession] =
-    WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+  def open(): Either[String, WorkerSession] = TaskContext.get() match {
+    case _: BarrierTaskContext => Left("the task is one of a barrier stage, whose services PySpark's own workers have")
+    case _ => WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+  }
+
+  private def inProcess: Boolean = hostConf.worker == WorkerKind.Process
+
+  /** Takes what a session told at its end. */
+  def collect(told: String): Unit = services.collect(told)
 
   private def message(): Array[Byte] = {
     val root = SparkFiles.getRootDirectory()
     SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
       root +: includes.map(root + java.io.File.separator + _), Some(root),
-      broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)))
+      broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)),
+      if (inProcess) Some(services.describe(TaskContext.get())) else None, timeout)
   }
 }
 
@@ -68,11 +78,17 @@ object EvaluationPlan {
     new EvaluationPlan(
       evalType, inputs.toVector, inputs.map(_.dataType).toVector, functions, SparkAccess.pythonExec(first),
       SparkAccess.pythonVersion(first), all.flatMap(SparkAccess.pythonIncludes(_).asScala).distinct,
-      all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), RudfConf.settings(conf),
-      RudfConf.hostConf(SparkEnv.get.conf),
+      all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), new PySparkServices(SparkAccess.accumulator(first)), RudfConf.settings(conf),
+      RudfConf.timeout(conf), hostConf(udfs, evalType, conf),
       if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
       if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue,
       RudfConf.batchesInFlight(conf))
+  }
+
+  /** The host that the functions of a node want. */
+  def hostConf(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): RudfConf.HostConf = {
+    val worker = WorkerKind.of(udfs, evalType, conf)._1
+    RudfConf.hostConf(SparkEnv.get.conf, worker, SparkAccess.environment(udfs.head.func).asScala.toMap)
   }
 
   /** `g(f(x))` is one expression whose only child is a function too; innermost first. */

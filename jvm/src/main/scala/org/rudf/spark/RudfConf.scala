@@ -9,12 +9,21 @@ import org.apache.spark.sql.internal.SQLConf
 object RudfConf {
   /** Off: every function runs on Spark's own path. Can be set while a session runs. */
   val Enabled = "spark.rudf.enabled"
-  /** The `python` to embed; otherwise the one that the function was made for (`PYSPARK_PYTHON`). */
+  /** The `python` to run; otherwise the one that the function was made for (`PYSPARK_PYTHON`). */
   val Python = "spark.rudf.python"
   /** Directory to unpack the native libraries into; otherwise the JVM's temporary directory. */
   val UnpackDirectory = "spark.rudf.unpack.dir"
   /** Batches that may be laid out or under way in Python at once, for one task. */
   val BatchesInFlight = "spark.rudf.batchesInFlight"
+
+  /** `process`, `embedded` or `auto`; see [[WorkerKind]]. Can be set while a session runs. */
+  val Worker = "spark.rudf.worker"
+  /** Longest time for one batch, after which its worker process is ended and the task fails; 0 is without end. */
+  val Timeout = "spark.rudf.timeout"
+  /** Worker processes that may wait for their next task, for each Python. */
+  val MostIdleWorkers = "spark.rudf.worker.maxIdle"
+  /** After how long without a task a worker process ends. */
+  val IdleTime = "spark.rudf.worker.idleTimeout"
 
   def isEnabled(conf: SQLConf): Boolean = conf.getConfString(Enabled, "true").trim.equalsIgnoreCase("true")
 
@@ -23,10 +32,28 @@ object RudfConf {
       throw new IllegalArgumentException(
         s"$BatchesInFlight is `${conf.getConfString(BatchesInFlight)}`, and has to be a whole number from 1 up"))
 
-  /** What the host needs of the application's confs. */
-  final case class HostConf(python: Option[String], unpackDirectory: Option[String])
+  /** In seconds. */
+  def timeout(conf: SQLConf): Double = seconds(Timeout, conf.getConfString(Timeout, "0"))
 
-  def hostConf(conf: SparkConf): HostConf = HostConf(conf.getOption(Python), conf.getOption(UnpackDirectory))
+  private def seconds(name: String, value: String): Double =
+    Try(value.trim.stripSuffix("s").toDouble).filter(_ >= 0).getOrElse(
+      throw new IllegalArgumentException(s"$name is `$value`, and has to be a number of seconds"))
+
+  /**
+   * What the host needs of the application's confs.
+   *
+   * @param worker      where Python runs
+   * @param environment variables that are set for worker processes
+   */
+  final case class HostConf(python: Option[String], unpackDirectory: Option[String], worker: WorkerKind,
+      environment: Map[String, String], mostIdle: Int, idleSeconds: Long)
+
+  /** @param functionEnvironment variables that came with the function */
+  def hostConf(conf: SparkConf, worker: WorkerKind, functionEnvironment: Map[String, String]): HostConf = HostConf(
+    conf.getOption(Python), conf.getOption(UnpackDirectory), worker, WorkerEnvironment.of(conf, functionEnvironment),
+    Try(conf.get(MostIdleWorkers, "64").trim.toInt).filter(_ >= 0).getOrElse(
+      throw new IllegalArgumentException(s"$MostIdleWorkers is `${conf.get(MostIdleWorkers)}`, and has to be a whole number")),
+    seconds(IdleTime, conf.get(IdleTime, "60")).toLong)
 
   /** Settings of the session message, by its names. */
   def settings(conf: SQLConf): Map[String, Any] = Map(

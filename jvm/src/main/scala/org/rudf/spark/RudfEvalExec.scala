@@ -34,6 +34,11 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
     "waitTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time waiting for Python"),
     "partitionsLeftToSpark" -> SQLMetrics.createMetric(sparkContext, "partitions left to Spark"))
 
+  @transient private lazy val (worker, whyWorker) = WorkerKind.of(udfs, evalType, conf)
+
+  override def simpleString(maxFields: Int): String =
+    s"${super.simpleString(maxFields)} worker=$worker${whyWorker.fold("")(why => s" ($why)")}"
+
   /**
    * Columns out, where every column has a form that a segment can hold. The child may give columns or rows: see
    * [[RudfColumnarRule]].
@@ -118,7 +123,7 @@ private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationM
   /** A pipeline that ends with the task at the latest, whatever becomes of the task. */
   def pipeline(session: WorkerSession, source: BatchSource): BatchPipeline = {
     val context = TaskContext.get()
-    val pipeline = new BatchPipeline(session, source, plan.batchesInFlight, context, metrics)
+    val pipeline = new BatchPipeline(session, source, plan.batchesInFlight, context, metrics, plan.collect)
     context.addTaskCompletionListener[Unit](_ => pipeline.close())
     pipeline
   }

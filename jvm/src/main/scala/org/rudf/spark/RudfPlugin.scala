@@ -33,5 +33,8 @@ private[spark] final class RudfDriverPlugin extends DriverPlugin {
 }
 
 private[spark] final class RudfExecutorPlugin extends ExecutorPlugin {
-  override def init(context: PluginContext, extra: JavaMap[String, String]): Unit = Fallbacks.connect(context)
+  override def init(context: PluginContext, extra: JavaMap[String, String]): Unit = {
+    Fallbacks.connect(context)
+    WorkerHosts.startEarly(context.conf())
+  }
 }

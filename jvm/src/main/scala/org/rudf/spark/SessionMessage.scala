@@ -29,6 +29,8 @@ object SessionMessage {
    * @param pythonPath  entries for `sys.path`
    * @param sparkFiles  root directory of SparkFiles on this executor
    * @param broadcasts  id and local file of each broadcast variable
+   * @param services    what functions have of PySpark, as [[PySparkServices]] describes it
+   * @param timeoutSeconds longest time for one batch; 0 is without end
    */
   def encode(
       evalType: Int,
@@ -38,7 +40,9 @@ object SessionMessage {
       settings: Map[String, Any],
       pythonPath: Seq[String],
       sparkFiles: Option[String],
-      broadcasts: Seq[(Long, String)]): Array[Byte] = {
+      broadcasts: Seq[(Long, String)],
+      services: Option[ObjectNode],
+      timeoutSeconds: Double): Array[Byte] = {
     val document = Json.createObjectNode()
     document.put("protocol", ProtocolVersion).put("eval_type", evalType).put("python_version", pythonVersion)
     val types = document.putArray("inputs")
@@ -56,6 +60,8 @@ object SessionMessage {
     sparkFiles.foreach(document.put("spark_files", _))
     val variables = document.putArray("broadcasts")
     broadcasts.foreach { case (id, file) => variables.addArray().add(id).add(file) }
+    services.foreach(document.set[ObjectNode]("services", _))
+    document.put("timeout_seconds", timeoutSeconds)
     frame(Json.writeValueAsBytes(document), blobs.toByteArray)
   }
 

@@ -27,17 +27,14 @@ private[spark] object Support {
 
   /**
    * What is to be known of a function that was decorated with `@rudf`, and all functions that it is chained to: a
-   * sentence that says why its commands cannot be trusted or run here, if there is one. None where it is not rudf's.
+   * sentence that says why its commands cannot be trusted, if there is one. None where it is not rudf's.
    */
   def unseal(udf: PythonUDF): Option[Sealed] = {
     val commands = EvaluationPlan.chain(udf).map(link => SparkAccess.command(link.func))
     val seals = commands.map(Payload.unseal)
     if (seals.exists(_.isEmpty)) None
     else {
-      val damaged = seals.flatten.collectFirst { case Left(why) => why }
-      def service = commands.iterator.flatMap(Payload.neededService(_))
-        .map(s => s"it uses $s, which needs a PySpark worker process").nextOption()
-      Some(Sealed(udf, damaged.orElse(service)))
+      Some(Sealed(udf, seals.flatten.collectFirst { case Left(why) => why }))
     }
   }
 
@@ -46,7 +43,7 @@ private[spark] object Support {
     val udfs = functions.map(_.udf)
     val each = functions.iterator.flatMap(f => functionRefusal(f).map(why => s"`${f.udf.name}`: $why"))
     if (!RudfConf.isEnabled(conf)) Some(s"${RudfConf.Enabled} is false")
-    else confRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType))
+    else confRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType, conf))
   }
 
   private def confRefusal(evalType: Int, conf: SQLConf): Option[String] = {
@@ -90,10 +87,10 @@ private[spark] object Support {
   }
 
   /** In local mode the tasks run in this very process: what would stop them is known now. */
-  private def localRefusal(udfs: Seq[PythonUDF], evalType: Int): Option[String] =
-    sparkConf.filter(_.get("spark.master", "").matches("local(\\[.*\\])?")).flatMap { conf =>
+  private def localRefusal(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): Option[String] =
+    sparkConf.filter(_.get("spark.master", "").matches("local(\\[.*\\])?")).flatMap { _ =>
       val function = udfs.head.func
-      WorkerHosts.forPython(SparkAccess.pythonExec(function), RudfConf.hostConf(conf)) match {
+      WorkerHosts.forPython(SparkAccess.pythonExec(function), EvaluationPlan.hostConf(udfs, evalType, conf)) match {
         case Left(why) => Some(why)
         case Right(host) =>
           val version = SparkAccess.pythonVersion(function)

@@ -4,15 +4,22 @@ import java.nio.charset.StandardCharsets.UTF_8
 
 import scala.collection.mutable
 import scala.jdk.CollectionConverters._
+import scala.util.control.NonFatal
 
 import com.fasterxml.jackson.databind.ObjectMapper
 import org.slf4j.LoggerFactory
 
-/** The hosts of this process, one a Python; each is started when it is first asked for, and so is each refusal. */
+import org.apache.spark.SparkConf
+
+/** The hosts of this process: one a Python, a kind of worker, and its environment; each is started when it is first asked
+ * for, and so is each refusal. */
 object WorkerHosts {
   private val log = LoggerFactory.getLogger(getClass)
   private val Json = new ObjectMapper()
-  private val hosts = mutable.Map.empty[String, Either[String, WorkerHost]]
+  private val hosts = mutable.Map.empty[HostKey, Either[String, WorkerHost]]
+
+  /** What one host serves. The environment is the worker processes'; the embedded interpreter has this process's. */
+  private final case class HostKey(worker: WorkerKind, python: String, environment: Map[String, String])
 
   /**
    * The host for functions made for `pythonExec`, or a sentence that says why this process has none.
@@ -22,8 +29,22 @@ object WorkerHosts {
    */
   def forPython(pythonExec: String, conf: RudfConf.HostConf): Either[String, WorkerHost] = synchronized {
     val python = conf.python.getOrElse(resolve(pythonExec))
-    hosts.getOrElseUpdate(python, start(python, conf))
+    val environment = if (conf.worker == WorkerKind.Process) conf.environment else Map.empty[String, String]
+    hosts.getOrElseUpdate(HostKey(conf.worker, python, environment), start(python, conf))
   }
+
+  /** Starts, in the background, what the first function will most likely want, so that its query does not wait for it. */
+  private[spark] def startEarly(conf: SparkConf): Unit =
+    if (conf.get(RudfConf.Enabled, "true").trim.equalsIgnoreCase("true") && conf.get(RudfConf.Worker, "auto") != "embedded") {
+      val python = conf.getOption("spark.pyspark.python").orElse(sys.env.get("PYSPARK_PYTHON")).getOrElse("python3")
+      val start: Runnable = () =>
+        try forPython(python, RudfConf.hostConf(conf, WorkerKind.Process, WorkerEnvironment.expected(conf)))
+        // Whoever asks for it meets the same, and tells.
+        catch { case NonFatal(error) => log.info(s"rudf: Python was not started early: $error") }
+      val thread = new Thread(start, "rudf-start")
+      thread.setDaemon(true)
+      thread.start()
+    }
 
   /** PySpark says `python3` where nobody told it anything. */
   private def resolve(pythonExec: String): String =
@@ -32,25 +53,44 @@ object WorkerHosts {
 
   private def start(python: String, conf: RudfConf.HostConf): Either[String, WorkerHost] = {
     val host = NativeLibrary.load(NativeLibrary.candidateDirectories(conf.unpackDirectory)).flatMap { unpacked =>
-      try Right(startEmbedded(python, unpacked))
-      catch { case error: RudfNativeException => Left(error.getMessage) }
+      try {
+        Right(about(conf.worker match {
+          case WorkerKind.Process => startProcess(python, conf, unpacked)
+          case WorkerKind.Embedded => startEmbedded(python, unpacked)
+        }))
+      } catch { case error: RudfNativeException => Left(error.getMessage) }
     }
-    host.left.foreach(why => log.warn(s"rudf: this process leaves Python functions to Spark: $why"))
+    host match {
+      case Left(why) => log.warn(s"rudf: this process leaves Python functions to Spark: $why")
+      case Right(host) => log.info(s"rudf: ${conf.worker} ${host.executable} (Python ${host.pythonVersion})")
+    }
     host
   }
 
-  private def startEmbedded(python: String, unpacked: NativeLibrary.Unpacked): WorkerHost = {
+  private def startEmbedded(python: String, unpacked: NativeLibrary.Unpacked): Long = {
     val config = Json.createObjectNode()
     config.put("python", python)
     config.put("package_directory", unpacked.packageDirectory)
     config.put("native_module", unpacked.nativeModule)
     val path = config.putArray("python_path")
     SparkAccess.sparkPythonPath().split(java.io.File.pathSeparator).filter(_.nonEmpty).foreach(p => path.add(p))
-    val handle = NativeBytes.lend(Json.writeValueAsString(config).getBytes(UTF_8))(RudfNative.startEmbedded)
+    NativeBytes.lend(Json.writeValueAsString(config).getBytes(UTF_8))(RudfNative.startEmbedded)
+  }
+
+  private def startProcess(python: String, conf: RudfConf.HostConf, unpacked: NativeLibrary.Unpacked): Long = {
+    val config = Json.createObjectNode()
+    config.put("python", python)
+    config.put("package_directory", unpacked.packageDirectory)
+    config.put("most_idle", conf.mostIdle)
+    config.put("idle_seconds", conf.idleSeconds)
+    val environment = config.putObject("environment")
+    WorkerEnvironment.onExecutor(conf.environment).foreach { case (name, value) => environment.put(name, value) }
+    NativeBytes.lend(Json.writeValueAsString(config).getBytes(UTF_8))(RudfNative.startProcess)
+  }
+
+  private def about(handle: Long): WorkerHost = {
     val about = Json.readTree(NativeBytes.takeText(RudfNative.describeHost(handle)))
     val packages = about.path("packages").fields().asScala.filter(_.getValue.asBoolean()).map(_.getKey).toSet
-    val host = new WorkerHost(handle, about.path("executable").asText(), about.path("version").asText(), packages)
-    log.info(s"rudf: embedded ${host.executable} (Python ${host.pythonVersion})")
-    host
+    new WorkerHost(handle, about.path("executable").asText(), about.path("version").asText(), packages)
   }
 }

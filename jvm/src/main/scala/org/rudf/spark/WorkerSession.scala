@@ -57,6 +57,16 @@ final class WorkerSession(private var handle: Long) extends AutoCloseable {
     if (result == 0) None else Some(new EvaluatedBatch(result))
   }
 
+  /**
+   * What the session tells at its end, if it is there within the timeout. Asked when all results have been taken.
+   *
+   * @throws org.apache.spark.api.python.PythonException where an accumulator cannot be pickled
+   */
+  def finish(timeoutMillis: Long): Option[String] = {
+    val told = PythonFailures.rethrown(RudfNative.finish(handle, timeoutMillis))
+    if (told == 0) None else Some(NativeBytes.takeText(told))
+  }
+
   /** Asks the running function to stop. */
   def interrupt(): Unit = if (handle != 0) RudfNative.interruptSession(handle)
 

@@ -1,0 +1,89 @@
+"""A worker process, from the moment it has been forked off until it ends."""
+
+from __future__ import annotations
+
+import _thread
+import contextlib
+import faulthandler
+import os
+import resource
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+from rudf import _native
+
+__all__ = ["after_session", "run"]
+
+#: Makes ``faulthandler`` write every thread's stack into the worker's report. The kernel never sends this signal and no
+#: library uses it. ``rust/jvm/src/process/report.rs`` has the same.
+_DUMP_SIGNAL = 16  # SIGSTKFLT, which Python names from 3.11 on
+
+#: As in ``rudf_segment::control``.
+_CLEAN, _LEFT_THREADS, _LEFT_CHILDREN = 0, 1, 2
+
+
+def run(socket: int, report: int) -> NoReturn:
+    """Serve sessions until the JVM side hangs up.
+
+    Parameters
+    ----------
+    socket, report : int
+        Descriptors of the control socket, and of the file that is read when this process dies.
+    """
+    status = 1
+    try:
+        _set_up(report)
+        _native.worker_main(socket)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        # Not the interpreter's own end: exit handlers of the fork server's imports are not this process's to run.
+        os._exit(status)
+
+
+def _set_up(report: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    faulthandler.enable(file=report, all_threads=True)
+    faulthandler.register(_DUMP_SIGNAL, file=report, all_threads=True, chain=False)
+    _limit_memory()
+    _seed()
+
+
+def _limit_memory() -> None:
+    """Apply ``spark.executor.pyspark.memory``, which Spark divides among the tasks that run at once."""
+    megabytes = int(os.environ.get("PYSPARK_EXECUTOR_MEMORY_MB", "-1"))
+    if megabytes > 0:
+        limit = megabytes << 20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _seed() -> None:
+    """Give this process random numbers of its own: numpy's were seeded when the fork server imported it."""
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
+
+
+def after_session() -> int:
+    """Finish what a session has left, and say whether this process can serve another."""
+    _flush()
+    state = _CLEAN
+    if _thread._count() > 0:
+        state |= _LEFT_THREADS
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        state |= _LEFT_CHILDREN
+    except ChildProcessError:
+        pass  # there are none
+    return state
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # The function may have closed or replaced it.
+        with contextlib.suppress(Exception):
+            stream.flush()

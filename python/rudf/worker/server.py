@@ -1,0 +1,132 @@
+"""The fork server: a Python process with one thread that imports once and forks warm workers on request.
+
+The JVM side starts it as ``python -c BOOTSTRAP DIRECTORY``, with its end of the control socket as standard input. What
+goes through the socket is described in ``rust/segment/src/control.rs``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import signal
+import sys
+import sysconfig
+
+from rudf import _native
+
+__all__ = ["main"]
+
+#: What workers need, most wanted first. Whatever cannot be imported here fails in the function that wants it.
+_PRELOADED = (
+    "pyspark.sql.types",
+    "numpy",
+    "pyarrow",
+    "rudf.worker.coercion",
+    "pandas",
+    "numpy.random",
+    "pyarrow.compute",
+    "rudf.worker.vectorized",
+    "pyspark.sql.pandas.types",
+)
+
+#: Modules that are not to be imported here, because importing them has started threads.
+_SKIPPED = "RUDF_FORK_SERVER_SKIPS"
+
+#: The lowest number of the control socket: out of the way of programs that close small descriptors one by one.
+_HIGH = 64
+
+
+def main() -> None:
+    """Serve until the JVM side is gone; in each worker, run it to its end."""
+    control = _take_control_socket()
+    # Ctrl-C in a terminal is for the driver.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = _native.ForkServer(control)
+    server.hello(json.dumps(_about()))
+    skipped = [name for name in os.environ.get(_SKIPPED, "").split(",") if name]
+    # The name is for this process alone; workers and what they start do not see it.
+    os.environ.pop(_SKIPPED, None)
+    try:
+        for name in _PRELOADED:
+            if name not in skipped:
+                _preload(name, control, skipped)
+            # A query that is waiting already does not wait for the other imports.
+            _run_if_worker(server.serve(False))
+        gc.collect()
+        # Workers share these objects' pages: the collector does not write to them.
+        gc.freeze()
+        _run_if_worker(server.serve(True))
+    except EOFError:
+        os._exit(0)
+
+
+def _take_control_socket() -> int:
+    """Move the socket from standard input to a descriptor that nothing inherits, and close what else came along."""
+    control = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, _HIGH)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    # As in PySpark's workers, what functions print goes to the executor's log.
+    os.dup2(2, 1)
+    for name in os.listdir("/proc/self/fd"):
+        number = int(name)
+        if number > 2 and number != control:
+            # Sockets and files of the JVM's that it has not marked: workers must not keep its ports open.
+            # The listed directory itself is closed already.
+            with contextlib.suppress(OSError):
+                os.close(number)
+    return control
+
+
+def _about() -> dict[str, object]:
+    return {
+        "executable": sys.executable,
+        "implementation": sys.implementation.name,
+        "version": "{}.{}.{}".format(*sys.version_info[:3]),
+        "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        "packages": {name: _is_there(name) for name in ("numpy", "pandas", "pyarrow", "pyspark")},
+    }
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _preload(name: str, control: int, skipped: list[str]) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception:
+        # The function that needs it meets the same error, and the user sees it.
+        return
+    if len(os.listdir("/proc/self/task")) > 1:
+        _start_again_without([*skipped, name], control)
+
+
+def _start_again_without(skipped: list[str], control: int) -> None:
+    """Replace this process: one with several threads cannot be forked safely, and threads cannot be undone.
+
+    Workers that have been forked already go on: they are still this process's children. The request that told of them
+    was answered, and how they end is told when the JVM side asks.
+    """
+    os.environ[_SKIPPED] = ",".join(skipped)
+    os.dup2(control, 0)
+    os.execv(sys.executable, [sys.executable, *_arguments()])
+
+
+def _arguments() -> list[str]:
+    """Return what this interpreter was started with, behind its own name."""
+    return sys.orig_argv[1:]
+
+
+def _run_if_worker(worker: tuple[int, int] | None) -> None:
+    if worker is not None:
+        from rudf.worker import process
+
+        process.run(*worker)

@@ -1,0 +1,137 @@
+//! Workers that wait for their next session.
+//!
+//! A worker is put here as soon as its session is closed, before it has said that it closed it: nobody waits for that, and
+//! whoever takes the worker next finds the answer there. Only a worker that says that the session left nothing behind is
+//! used again.
+
+use std::{
+    sync::{Arc, Mutex, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rudf_segment::control::{CLEAN, Kind};
+
+use super::{
+    Workers, lock,
+    worker::{Event, Worker},
+};
+use crate::error::NativeError;
+
+/// How long a worker may take to close a session. User code that runs on in a thread may hold Python's lock.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// How often the pool is looked through.
+const WATCH: Duration = Duration::from_secs(1);
+
+struct Idle {
+    worker: Worker,
+    since: Instant,
+    /// The session whose end it has not confirmed yet.
+    closing: Option<u64>,
+}
+
+/// What became of a worker that was closing a session.
+enum Confirmed {
+    Clean,
+    NotYet,
+    /// Not to be used again.
+    Unusable,
+}
+
+/// Idle workers, the one that was used last on top.
+pub(super) struct Pool {
+    idle: Mutex<Vec<Idle>>,
+    most: usize,
+    age: Duration,
+}
+
+impl Pool {
+    pub(super) fn new(most: usize, age: Duration) -> Self {
+        Self { idle: Mutex::default(), most, age }
+    }
+
+    /// Keeps a worker that has been asked to close a session.
+    pub(super) fn put(&self, worker: Worker, closing: u64) {
+        let mut idle = lock(&self.idle);
+        idle.push(Idle { worker, since: Instant::now(), closing: Some(closing) });
+        let surplus = if idle.len() > self.most { Some(idle.remove(0)) } else { None };
+        drop(idle);
+        drop(surplus);
+    }
+
+    /// A worker that can be used.
+    pub(super) fn take(&self) -> Option<Worker> {
+        loop {
+            let mut idle = lock(&self.idle).pop()?;
+            if matches!(idle.confirm(CLOSING), Confirmed::Clean) {
+                return Some(idle.worker);
+            }
+        }
+    }
+
+    /// Ends workers that are dead, too old, or not to be used again.
+    fn sweep(&self) {
+        let mut ended = Vec::new();
+        let mut idle = lock(&self.idle);
+        let mut index = 0;
+        while index < idle.len() {
+            let one = &mut idle[index];
+            let usable = match one.confirm(Duration::ZERO) {
+                Confirmed::Clean => one.since.elapsed() < self.age,
+                Confirmed::NotYet => one.since.elapsed() < CLOSING,
+                Confirmed::Unusable => false,
+            };
+            if usable {
+                index += 1;
+            } else {
+                ended.push(idle.remove(index));
+            }
+        }
+        drop(idle);
+        drop(ended);
+    }
+}
+
+impl Idle {
+    /// Whether the worker has closed its last session and says nothing else.
+    fn confirm(&mut self, timeout: Duration) -> Confirmed {
+        if let Some(session) = self.closing {
+            match self.worker.wait(timeout) {
+                Ok(Event::Message(incoming))
+                    if incoming.message.kind == Kind::Closed
+                        && incoming.message.session == session
+                        && incoming.message.code == CLEAN =>
+                {
+                    self.closing = None;
+                }
+                Ok(Event::Nothing) => return Confirmed::NotYet,
+                _ => return Confirmed::Unusable,
+            }
+        }
+        match self.worker.wait(Duration::ZERO) {
+            Ok(Event::Nothing) => Confirmed::Clean,
+            _ => Confirmed::Unusable,
+        }
+    }
+}
+
+/// Looks through a pool for as long as its host lives.
+///
+/// # Errors
+/// [`NativeError::Environment`] where no thread can be started.
+pub(super) fn watch(workers: &Arc<Workers>) -> Result<(), NativeError> {
+    let workers = Arc::downgrade(workers);
+    let watch = move || {
+        while let Some(workers) = Weak::upgrade(&workers) {
+            workers.pool.sweep();
+            drop(workers);
+            thread::sleep(WATCH);
+        }
+    };
+    thread::Builder::new()
+        .name("rudf-idle-workers".to_owned())
+        .spawn(watch)
+        .map(drop)
+        .map_err(|error| NativeError::Environment(format!("cannot start a thread: {error}")))
+}

@@ -1,0 +1,208 @@
+//! The loop of a worker process: sessions and batches come through a control socket, results go back through it.
+//!
+//! It runs on the main thread of a Python process of its own, so signal handlers, `threading.main_thread()` and the size
+//! of the stack are what libraries expect. See `rudf_segment::control` for the protocol.
+
+use std::{
+    os::fd::{AsFd, FromRawFd, OwnedFd, RawFd},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use arrow_data::ArrayData;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
+use rudf_columns::{BatchImage, BatchMemory};
+use rudf_eval::{Session, SessionError};
+use rudf_segment::{
+    control::{ControlError, Kind, LONGEST_TEXT, Message},
+    link::{Borrowed, Incoming, Link, LinkError},
+    shared::{ReadMapping, file_of_bytes},
+    worker::FailureKind,
+};
+use rustix::{io::Errno, net::RecvFlags, process::getpid};
+
+/// A worker may be handed as many segments as it keeps: the JVM bounds those that are not kept.
+const MOST_SEGMENTS: usize = usize::MAX;
+
+/// Runs sessions until the JVM side hangs up. `socket` is taken over.
+#[pyfunction]
+pub(crate) fn worker_main(py: Python<'_>, socket: RawFd) -> PyResult<()> {
+    // SAFETY: `rudf.worker.process` got this descriptor for this worker and hands it over.
+    let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    let mut worker =
+        Worker { link: Link::new(socket, MOST_SEGMENTS), open: None, process: getpid().as_raw_nonzero().get() };
+    worker.serve(py).map_err(|error| PyRuntimeError::new_err(format!("the control socket of this worker: {error}")))
+}
+
+struct Worker {
+    link: Link,
+    open: Option<Open>,
+    /// This process; a copy that the user's code forked off has another number.
+    process: i32,
+}
+
+/// The session that is open.
+struct Open {
+    number: u64,
+    /// None after a failure: further batches are not answered.
+    session: Option<Session>,
+}
+
+impl Worker {
+    fn serve(&mut self, py: Python<'_>) -> Result<(), LinkError> {
+        loop {
+            let incoming = match py.detach(|| self.link.receive(RecvFlags::empty())) {
+                Ok(Some(incoming)) => incoming,
+                Ok(None) => return Ok(()),
+                Err(LinkError::Control(ControlError::Socket(Errno::INTR))) => {
+                    // Python's handlers run here; what they raise has no function to go to.
+                    if let Err(error) = py.check_signals() {
+                        error.print(py);
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.handle(py, incoming)?;
+        }
+    }
+
+    fn handle(&mut self, py: Python<'_>, incoming: Incoming) -> Result<(), LinkError> {
+        let Incoming { message, segment, descriptors } = incoming;
+        match message.kind {
+            Kind::Open => {
+                let opened = open(py, &message, descriptors);
+                let answer = match opened {
+                    Ok(session) => {
+                        self.open = Some(Open { number: message.session, session: Some(session) });
+                        self.link.send(Message::new(Kind::Opened, message.session), &[])
+                    }
+                    Err(error) => {
+                        self.open = Some(Open { number: message.session, session: None });
+                        self.fail(&message, &error)
+                    }
+                };
+                self.leave_if_forked(py);
+                answer
+            }
+            Kind::Batch => match segment {
+                Some(segment) => self.batch(py, &message, segment),
+                None => Ok(()),
+            },
+            Kind::Finish => match finish(py) {
+                Ok(text) => self.tell(Message::new(Kind::Finished, message.session), &text),
+                Err(error) => self.fail(&message, &error),
+            },
+            Kind::Close => {
+                self.open = None;
+                let state = py
+                    .import("rudf.worker.process")
+                    .and_then(|module| module.call_method0("after_session")?.extract::<u32>());
+                let code = state.unwrap_or_else(|error| {
+                    error.print(py);
+                    u32::MAX
+                });
+                self.link.send(Message { code, ..Message::new(Kind::Closed, message.session) }, &[])
+            }
+            other => {
+                let error = internal(format!("a message of the kind {other:?} is not for a worker"));
+                self.fail(&message, &error)
+            }
+        }
+    }
+
+    fn batch(&mut self, py: Python<'_>, message: &Message, segment: Borrowed) -> Result<(), LinkError> {
+        let Some(open) = self.open.as_mut().filter(|open| open.number == message.session) else { return Ok(()) };
+        let Some(session) = open.session.as_mut() else { return Ok(()) };
+        let (base, length) = (segment.base(), segment.length());
+        // SAFETY: the segment stays mapped and in use until its last owner is dropped, and the JVM does not write to it
+        // before it has been told so.
+        let memory = unsafe { BatchMemory::new(base, length, Arc::new(segment)) };
+        let evaluated = catch_unwind(AssertUnwindSafe(|| session.evaluate(py, memory)))
+            .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))));
+        self.leave_if_forked(py);
+        let sent = match evaluated {
+            Ok(arrays) => BatchImage::plan(&arrays, arrays.first().map_or(0, ArrayData::len))
+                .map_err(|error| internal(error.to_string()))
+                .and_then(|image| {
+                    self.link.acquire(image.length()).map(|s| (image, s)).map_err(|e| internal(e.to_string()))
+                })
+                .map(|(image, segment)| {
+                    // SAFETY: the segment is at least that long, and nothing refers to it yet.
+                    unsafe { image.write(segment.base()) };
+                    let answer = Message {
+                        sequence: message.sequence,
+                        length: image.length() as u64,
+                        ..Message::new(Kind::Result, message.session)
+                    };
+                    self.link.lend(answer, segment)
+                }),
+            Err(error) => Err(error),
+        };
+        match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                open_failed(&mut self.open);
+                self.fail(message, &error)
+            }
+        }
+    }
+
+    /// Tells of a failure.
+    fn fail(&self, cause: &Message, error: &SessionError) -> Result<(), LinkError> {
+        let mut answer = Message::new(Kind::Failed, cause.session);
+        answer.sequence = cause.sequence;
+        answer.code = error.kind as u32;
+        self.tell(answer, &error.text)
+    }
+
+    /// Sends a message with a text; one that is too long for a message goes in a file of its own.
+    fn tell(&self, mut message: Message, text: &str) -> Result<(), LinkError> {
+        if text.len() > LONGEST_TEXT
+            && let Ok(file) = file_of_bytes(text.as_bytes())
+        {
+            message.length = text.len() as u64;
+            return self.link.send(message, &[file.as_fd()]);
+        }
+        self.link.send(message.with_text(text), &[])
+    }
+
+    /// Where the user's code forked and the copy came back from the function: it must not answer in the worker's name.
+    fn leave_if_forked(&self, py: Python<'_>) {
+        if getpid().as_raw_nonzero().get() != self.process {
+            let _it_does_not_return = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+        }
+    }
+}
+
+fn open_failed(open: &mut Option<Open>) {
+    if let Some(open) = open {
+        open.session = None;
+    }
+}
+
+fn open(py: Python<'_>, message: &Message, descriptors: Vec<OwnedFd>) -> Result<Session, SessionError> {
+    let file = descriptors.into_iter().next().ok_or_else(|| internal("a session without its message".to_owned()))?;
+    let mapping = ReadMapping::new(file, message.length).map_err(|error| internal(error.to_string()))?;
+    let bytes = mapping.copy(usize::try_from(message.length).unwrap_or(usize::MAX));
+    drop(mapping);
+    catch_unwind(AssertUnwindSafe(|| Session::open(py, &bytes)))
+        .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))))
+}
+
+/// What a session tells at its end.
+fn finish(py: Python<'_>) -> Result<String, SessionError> {
+    let finished = py.import("rudf.worker.services").and_then(|services| services.call_method0("finish")?.extract());
+    finished.map_err(|error: PyErr| SessionError {
+        kind: FailureKind::Python,
+        text: format!("the updates of accumulators cannot be sent: {error}\n"),
+    })
+}
+
+fn internal(text: String) -> SessionError {
+    SessionError { kind: FailureKind::Internal, text }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    crate::embedded::panic_text(panic)
+}

@@ -93,6 +93,12 @@ impl Job {
         self
     }
 
+    /// Where Python runs: `process` or `embedded`.
+    #[must_use]
+    pub fn worker(self, worker: &str) -> Self {
+        self.conf("spark.rudf.worker", worker)
+    }
+
     /// The Python of the workers.
     #[must_use]
     pub fn python(mut self, python: &Path) -> Self {

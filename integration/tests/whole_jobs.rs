@@ -21,11 +21,16 @@ fn must_succeed(finished: &Finished) {
 /// Queries that rudf does not take, each for a reason that the documentation gives.
 const LEFT_TO_SPARK: [&str; 2] = ["unsupported argument", "unsupported result"];
 
-fn both_paths_give_the_same(master: &str, name: &str) {
+/// Both hosts run the same jobs.
+const PROCESS: &str = "process";
+const EMBEDDED: &str = "embedded";
+
+fn both_paths_give_the_same(master: &str, worker: &str, name: &str) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();
     let target = scratch.join("results.json");
-    let job = Job::new("differential", master).unwrap().argument(&target).argument(&scratch.join("data"));
+    let job =
+        Job::new("differential", master).unwrap().worker(worker).argument(&target).argument(&scratch.join("data"));
     must_succeed(&job.run(&scratch).unwrap());
     let results = read(&target);
     let results = results.as_object().unwrap();
@@ -51,12 +56,17 @@ fn both_paths_give_the_same(master: &str, name: &str) {
 
 #[test]
 fn both_paths_give_the_same_answers_and_errors_in_local_mode() {
-    both_paths_give_the_same(LOCAL, "differential-local");
+    both_paths_give_the_same(LOCAL, PROCESS, "differential-local");
+}
+
+#[test]
+fn both_paths_give_the_same_answers_and_errors_with_python_embedded() {
+    both_paths_give_the_same(LOCAL, EMBEDDED, "differential-embedded");
 }
 
 #[test]
 fn both_paths_give_the_same_answers_and_errors_on_real_executors() {
-    both_paths_give_the_same(CLUSTER, "differential-cluster");
+    both_paths_give_the_same(CLUSTER, PROCESS, "differential-cluster");
 }
 
 /// A Python environment with everything but rudf: the packages of the project's own, without its `.pth` files.
@@ -122,11 +132,11 @@ fn row_functions_need_no_pyarrow_on_executors() {
     assert!(!finished.log.contains("left to Spark"), "{}", finished.tail());
 }
 
-fn failures_do_no_harm(master: &str, name: &str) {
+fn failures_do_no_harm(master: &str, worker: &str, name: &str) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();
     let target = scratch.join("results.json");
-    let finished = Job::new("failures", master).unwrap().argument(&target).run(&scratch).unwrap();
+    let finished = Job::new("failures", master).unwrap().worker(worker).argument(&target).run(&scratch).unwrap();
     must_succeed(&finished);
     let results = read(&target);
     for (failure, outcome) in results.as_object().unwrap() {
@@ -136,12 +146,17 @@ fn failures_do_no_harm(master: &str, name: &str) {
 
 #[test]
 fn failures_of_functions_are_told_and_do_no_harm_in_local_mode() {
-    failures_do_no_harm(LOCAL, "failures-local");
+    failures_do_no_harm(LOCAL, PROCESS, "failures-local");
+}
+
+#[test]
+fn failures_of_functions_are_told_and_do_no_harm_with_python_embedded() {
+    failures_do_no_harm(LOCAL, EMBEDDED, "failures-embedded");
 }
 
 #[test]
 fn failures_of_functions_are_told_and_do_no_harm_on_real_executors() {
-    failures_do_no_harm(CLUSTER, "failures-cluster");
+    failures_do_no_harm(CLUSTER, PROCESS, "failures-cluster");
 }
 
 fn functions_have_pysparks_services(master: &str, name: &str) {

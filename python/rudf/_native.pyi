@@ -52,7 +52,10 @@ class Session:
 class ForkServer:
     """Forks workers for the JVM side at the other end of a socket."""
 
-    def __new__(cls, control: int) -> ForkServer: ...
+    def __new__(cls, control: int, workers: list[tuple[int, int]]) -> ForkServer: ...
+    def workers(self) -> list[tuple[int, int]]:
+        """Return number and process of each worker that has not been seen to end."""
+
     def hello(self, about: str) -> None:
         """Tell the JVM side that requests are taken, and what Python this is."""
 

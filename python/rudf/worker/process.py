@@ -13,12 +13,16 @@ import traceback
 from typing import NoReturn
 
 from rudf import _native
+from rudf.worker import services
 
 __all__ = ["after_session", "run"]
 
 #: Makes ``faulthandler`` write every thread's stack into the worker's report. The kernel never sends this signal and no
 #: library uses it. ``rust/jvm/src/process/report.rs`` has the same.
 _DUMP_SIGNAL = 16  # SIGSTKFLT, which Python names from 3.11 on
+
+#: Exit code of a worker whose control socket fails; ``rust/jvm/src/process/report.rs`` has the same.
+_LOST = 76
 
 #: As in ``rudf_segment::control``.
 _CLEAN, _LEFT_THREADS, _LEFT_CHILDREN = 0, 1, 2
@@ -32,7 +36,7 @@ def run(socket: int, report: int) -> NoReturn:
     socket, report : int
         Descriptors of the control socket, and of the file that is read when this process dies.
     """
-    status = 1
+    status = _LOST
     try:
         _set_up(report)
         _native.worker_main(socket)
@@ -51,6 +55,7 @@ def _set_up(report: int) -> None:
     faulthandler.register(_DUMP_SIGNAL, file=report, all_threads=True, chain=False)
     _limit_memory()
     _seed()
+    services.keep_functions()
 
 
 def _limit_memory() -> None:

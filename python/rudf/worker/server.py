@@ -34,8 +34,12 @@ _PRELOADED = (
     "pyspark.sql.pandas.types",
 )
 
-#: Modules that are not to be imported here, because importing them has started threads.
-_SKIPPED = "RUDF_FORK_SERVER_SKIPS"
+#: What a server that starts itself again tells itself: modules that are not to be imported here, because importing them
+#: has started threads, and the workers that it has forked.
+_SKIPPED, _WORKERS = "RUDF_FORK_SERVER_SKIPS", "RUDF_FORK_SERVER_WORKERS"
+
+#: pyarrow's allocator starts a thread that gives memory back in the background, unless it is told not to.
+_JEMALLOC, _NO_THREAD = "JE_ARROW_MALLOC_CONF", "background_thread:false"
 
 #: The lowest number of the control socket: out of the way of programs that close small descriptors one by one.
 _HIGH = 64
@@ -46,15 +50,16 @@ def main() -> None:
     control = _take_control_socket()
     # Ctrl-C in a terminal is for the driver.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    server = _native.ForkServer(control)
+    # The names are for this process alone; workers and what they start do not see them.
+    skipped, workers = (os.environ.pop(name, "") for name in (_SKIPPED, _WORKERS))
+    server = _native.ForkServer(control, [tuple(pair) for pair in json.loads(workers or "[]")])
     server.hello(json.dumps(_about()))
-    skipped = [name for name in os.environ.get(_SKIPPED, "").split(",") if name]
-    # The name is for this process alone; workers and what they start do not see it.
-    os.environ.pop(_SKIPPED, None)
     try:
         for name in _PRELOADED:
-            if name not in skipped:
-                _preload(name, control, skipped)
+            if name not in skipped.split(","):
+                _preload(name)
+                if len(os.listdir("/proc/self/task")) > 1:
+                    _start_again(f"{skipped},{name}", server.workers(), control)
             # A query that is waiting already does not wait for the other imports.
             _run_if_worker(server.serve(False))
         gc.collect()
@@ -99,30 +104,27 @@ def _is_there(name: str) -> bool:
         return False
 
 
-def _preload(name: str, control: int, skipped: list[str]) -> None:
-    try:
+def _preload(name: str) -> None:
+    before = os.environ.get(_JEMALLOC)
+    os.environ[_JEMALLOC] = _NO_THREAD if before is None else f"{before},{_NO_THREAD}"
+    # The function that needs it meets the same error, and the user sees it.
+    with contextlib.suppress(Exception):
         importlib.import_module(name)
-    except Exception:
-        # The function that needs it meets the same error, and the user sees it.
-        return
-    if len(os.listdir("/proc/self/task")) > 1:
-        _start_again_without([*skipped, name], control)
+    if before is None:
+        del os.environ[_JEMALLOC]
+    else:
+        os.environ[_JEMALLOC] = before
 
 
-def _start_again_without(skipped: list[str], control: int) -> None:
+def _start_again(skipped: str, workers: list[tuple[int, int]], control: int) -> None:
     """Replace this process: one with several threads cannot be forked safely, and threads cannot be undone.
 
-    Workers that have been forked already go on: they are still this process's children. The request that told of them
-    was answered, and how they end is told when the JVM side asks.
+    Workers that have been forked already go on: they are this process's children, before and after.
     """
-    os.environ[_SKIPPED] = ",".join(skipped)
+    os.environ[_SKIPPED] = skipped
+    os.environ[_WORKERS] = json.dumps(workers)
     os.dup2(control, 0)
-    os.execv(sys.executable, [sys.executable, *_arguments()])
-
-
-def _arguments() -> list[str]:
-    """Return what this interpreter was started with, behind its own name."""
-    return sys.orig_argv[1:]
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _run_if_worker(worker: tuple[int, int] | None) -> None:

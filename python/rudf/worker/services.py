@@ -8,9 +8,10 @@ import importlib
 import json
 import pickle
 import sys
+from collections import OrderedDict
 from typing import Any
 
-__all__ = ["finish", "load_command", "set_up"]
+__all__ = ["finish", "keep_functions", "load_command", "set_up"]
 
 
 def set_up(
@@ -102,11 +103,50 @@ def _set_files_root(root: str) -> None:
     SparkFiles._is_running_on_worker = True
 
 
-def load_command(command: bytes) -> tuple[Any, Any]:
-    """Unpickle what Spark ships for one function: the function and its declared return type.
+#: Commands and what they were unpickled to, the one that was used last at the end; None where nothing is kept.
+_loaded: OrderedDict[bytes, tuple[Any, Any]] | None = None
 
-    A large command travels as a broadcast variable that holds the pickled pair.
+#: Functions that are kept, and the bytes of their commands together.
+_MOST_KEPT, _MOST_KEPT_BYTES = 64, 256 << 20
+
+
+def keep_functions() -> None:
+    """Unpickle each function once in this process, whichever tasks and stages it is for.
+
+    For processes that run one task at a time: what a task leaves in a function's globals is there for the next one, as
+    what it leaves in a module's globals is in PySpark's workers.
     """
+    global _loaded
+    _loaded = OrderedDict()
+
+
+def load_command(command: bytes, reuse: bool = True) -> tuple[Any, Any]:
+    """Return what Spark ships for one function: the function and its declared return type.
+
+    Parameters
+    ----------
+    command : bytes
+        The pickled pair.
+    reuse : bool
+        Whether a function that this process has unpickled before may be taken again.
+    """
+    if _loaded is None or not reuse:
+        return _unpickle(command)
+    if command in _loaded:
+        _loaded.move_to_end(command)
+        return _loaded[command]
+    # Before the function, which may not come to be: room for it.
+    while _loaded and (len(_loaded) >= _MOST_KEPT or sum(map(len, _loaded)) + len(command) > _MOST_KEPT_BYTES):
+        _loaded.popitem(last=False)
+    loaded = _unpickle(command)
+    # An accumulator is made known to its session while the function is unpickled: that has to happen for each.
+    if not _accumulators():
+        _loaded[command] = loaded
+    return loaded
+
+
+def _unpickle(command: bytes) -> tuple[Any, Any]:
+    """Unpickle a command; a large one travels as a broadcast variable that holds the pickled pair."""
     loaded = pickle.loads(command)
     broadcast = getattr(sys.modules.get("pyspark.core.broadcast"), "Broadcast", None)
     if broadcast is not None and isinstance(loaded, broadcast):

@@ -164,7 +164,7 @@ fn unpickle(py: Python<'_>, message: &SessionMessage<'_>, spec: &FunctionSpec) -
     let mut declared = None;
     for range in &spec.chain {
         let (function, declared_type): (Py<PyAny>, Py<PyAny>) = loads
-            .call1((PyBytes::new(py, message.blob(*range)),))
+            .call1((PyBytes::new(py, message.blob(*range)), message.spec.settings.reuse_functions))
             .and_then(|command| command.extract())
             .map_err(failed)?;
         chain.push(function);

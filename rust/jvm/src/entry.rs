@@ -38,6 +38,7 @@ native! {
     start_embedded(config, length);
     start_process(config, length);
     describe_host(host);
+    stop_host(host);
     open_session(host, message, length);
     close_session(session);
     interrupt_session(session);
@@ -125,6 +126,12 @@ fn start_process(_: &mut Env<'_>, _: Class<'_>, config: jlong, length: jlong) ->
 fn describe_host(_: &mut Env<'_>, _: Class<'_>, host: jlong) -> Answer {
     // SAFETY: `host` came from `start_embedded` or `start_process`.
     unsafe { borrow::<Host>(host) }?.describe().map(to_handle::<String>)
+}
+
+fn stop_host(_: &mut Env<'_>, _: Class<'_>, host: jlong) -> Answer {
+    // SAFETY: `host` came from `start_embedded` or `start_process`, and hosts are never released.
+    unsafe { borrow::<Host>(host) }?.stop();
+    Ok(0)
 }
 
 fn open_session(_: &mut Env<'_>, _: Class<'_>, host: jlong, message: jlong, length: jlong) -> Answer {

@@ -24,6 +24,9 @@ pub trait WorkerHost: Send + Sync {
     /// # Errors
     /// [`NativeError::Environment`] where it turns out only now that the Python does not run.
     fn describe(&self) -> Result<String, NativeError>;
+
+    /// Ends processes that run for this host and opens no more sessions; those that are open go on to their ends.
+    fn stop(&self) {}
 }
 
 /// One operator's functions on one partition.

@@ -50,12 +50,24 @@ enum Side {
 
 #[pymethods]
 impl ForkServer {
-    /// Takes a control socket over.
+    /// Takes a control socket over, and the workers that this process had before it started itself again.
     #[new]
-    fn new(control: RawFd) -> Self {
+    fn new(control: RawFd, workers: Vec<(u64, i32)>) -> PyResult<Self> {
         // SAFETY: `rudf.worker.server` made this descriptor and hands it over.
         let control = unsafe { OwnedFd::from_raw_fd(control) };
-        Self { control: Some(control), workers: Vec::new(), ended: VecDeque::new() }
+        let again = |(number, process)| {
+            let process = Pid::from_raw(process).ok_or(Errno::SRCH)?;
+            // It is this process's child and nobody has waited for it, so the number is still its own.
+            Ok(Forked { number, process, pidfd: pidfd_open(process, PidfdFlags::empty())? })
+        };
+        let workers = workers.into_iter().map(again).collect::<Result<_, Errno>>();
+        let workers = workers.map_err(|error| PyOSError::new_err(format!("pidfd_open: {error}")))?;
+        Ok(Self { control: Some(control), workers, ended: VecDeque::new() })
+    }
+
+    /// Number and process of each worker that has not been seen to end.
+    fn workers(&self) -> Vec<(u64, i32)> {
+        self.workers.iter().map(|worker| (worker.number, worker.process.as_raw_nonzero().get())).collect()
     }
 
     /// Tells the JVM side that the server takes requests, and what Python it is.

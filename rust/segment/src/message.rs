@@ -58,6 +58,8 @@ pub struct Settings {
     pub hide_traceback: bool,
     /// `spark.sql.execution.pyspark.udf.tracebackWithLocals.enabled`.
     pub traceback_with_locals: bool,
+    /// `spark.rudf.worker.reuseFunctions`: whether a worker process unpickles a function once for all its tasks.
+    pub reuse_functions: bool,
 }
 
 impl Default for Settings {
@@ -72,6 +74,7 @@ impl Default for Settings {
             simplified_traceback: true,
             hide_traceback: false,
             traceback_with_locals: false,
+            reuse_functions: true,
         }
     }
 }

@@ -56,7 +56,8 @@ pub struct ProcessHost {
 /// Makes workers, and keeps those that wait.
 struct Workers {
     config: ProcessConfig,
-    server: Mutex<Arc<Server>>,
+    /// None once the host has been stopped.
+    server: Mutex<Option<Arc<Server>>>,
     pool: Pool,
     next: AtomicU64,
 }
@@ -71,7 +72,7 @@ impl ProcessHost {
     /// # Errors
     /// [`NativeError::Environment`] where the Python cannot be started.
     pub fn start(config: ProcessConfig) -> Result<Self, NativeError> {
-        let server = Mutex::new(Arc::new(Server::spawn(&config)?));
+        let server = Mutex::new(Some(Arc::new(Server::spawn(&config)?)));
         let pool = Pool::new(config.most_idle, Duration::from_secs(config.idle_seconds));
         let workers = Arc::new(Workers { config, server, pool, next: AtomicU64::new(1) });
         pool::watch(&workers)?;
@@ -90,7 +91,7 @@ impl Workers {
 
     fn fork(&self) -> Result<Worker, NativeError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let server = Arc::clone(&lock(&self.server));
+        let server = self.server()?;
         match Server::fork(&server, number) {
             Ok(worker) => Ok(worker),
             Err(ForkError::Refused(why)) => Err(NativeError::Environment(why)),
@@ -103,10 +104,17 @@ impl Workers {
 
     fn replace(&self, gone: &Arc<Server>) -> Result<Arc<Server>, NativeError> {
         let mut server = lock(&self.server);
-        if Arc::ptr_eq(&server, gone) {
-            *server = Arc::new(Server::spawn(&self.config)?);
+        if server.as_ref().is_some_and(|server| Arc::ptr_eq(server, gone)) {
+            *server = Some(Arc::new(Server::spawn(&self.config)?));
         }
-        Ok(Arc::clone(&server))
+        drop(server);
+        self.server()
+    }
+
+    fn server(&self) -> Result<Arc<Server>, NativeError> {
+        let stopped =
+            || NativeError::Environment("the Spark application that the workers were for has ended".to_owned());
+        lock(&self.server).clone().ok_or_else(stopped)
     }
 }
 
@@ -116,7 +124,13 @@ impl WorkerHost for ProcessHost {
     }
 
     fn describe(&self) -> Result<String, NativeError> {
-        let server = Arc::clone(&lock(&self.workers.server));
-        server.about()
+        self.workers.server()?.about()
+    }
+
+    fn stop(&self) {
+        self.workers.pool.stop();
+        // The last worker that is still at work keeps it for as long.
+        let server = lock(&self.workers.server).take();
+        drop(server);
     }
 }

@@ -5,7 +5,10 @@
 //! used again.
 
 use std::{
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -42,20 +45,20 @@ enum Confirmed {
 /// Idle workers, the one that was used last on top.
 pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
-    most: usize,
+    most: AtomicUsize,
     age: Duration,
 }
 
 impl Pool {
     pub(super) fn new(most: usize, age: Duration) -> Self {
-        Self { idle: Mutex::default(), most, age }
+        Self { idle: Mutex::default(), most: AtomicUsize::new(most), age }
     }
 
     /// Keeps a worker that has been asked to close a session.
     pub(super) fn put(&self, worker: Worker, closing: u64) {
         let mut idle = lock(&self.idle);
         idle.push(Idle { worker, since: Instant::now(), closing: Some(closing) });
-        let surplus = if idle.len() > self.most { Some(idle.remove(0)) } else { None };
+        let surplus = if idle.len() > self.most.load(Ordering::Relaxed) { Some(idle.remove(0)) } else { None };
         drop(idle);
         drop(surplus);
     }
@@ -68,6 +71,13 @@ impl Pool {
                 return Some(idle.worker);
             }
         }
+    }
+
+    /// Ends all workers, and those that come back later.
+    pub(super) fn stop(&self) {
+        self.most.store(0, Ordering::Relaxed);
+        let idle = std::mem::take(&mut *lock(&self.idle));
+        drop(idle);
     }
 
     /// Ends workers that are dead, too old, or not to be used again.

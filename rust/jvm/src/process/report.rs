@@ -20,6 +20,9 @@ pub(super) const DUMP_SIGNAL: Signal = Signal::STKFLT;
 /// Where the text begins. What lies before it is for figures that the worker keeps while it works.
 pub(super) const TEXT_AT: usize = 4096;
 
+/// Exit code of a worker whose control socket fails; `rudf.worker.process` has the same.
+const LOST: i32 = 76;
+
 /// Longest stack that is shown.
 const LONGEST_STACK: usize = 16 << 10;
 
@@ -71,6 +74,11 @@ impl End {
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Exited(LOST) => write!(
+                f,
+                "ended with exit code {LOST}, because its connection failed (does the function close descriptors that it did \
+                 not open?)"
+            ),
             Self::Exited(code) => write!(f, "ended with exit code {code}"),
             Self::Killed(9) => write!(
                 f,

@@ -25,6 +25,8 @@ public final class RudfColumnVector extends ColumnVector {
   /** Address of row 0's offset, or 0. */
   private final long offsets;
   private final boolean wideOffsets;
+  /** Bytes that the offsets may point into. */
+  private final long valuesLength;
 
   /**
    * Reads the column that a descriptor describes.
@@ -44,6 +46,7 @@ public final class RudfColumnVector extends ColumnVector {
     long firstOffset = position(descriptor, BatchLayout.OFFSETS, base);
     offsets = firstOffset == 0 ? 0 : firstOffset + firstRow * offsetWidth;
     values = position(descriptor, BatchLayout.VALUES, base) + firstRow * kind.width;
+    valuesLength = word(descriptor, BatchLayout.VALUES_LENGTH);
   }
 
   private static long word(long descriptor, int field) {
@@ -65,12 +68,21 @@ public final class RudfColumnVector extends ColumnVector {
         : Platform.getInt(null, offsets + row * 4);
   }
 
-  private int length(int row) {
-    long length = offset(row + 1L) - offset(row);
-    if (length > Integer.MAX_VALUE) {
-      throw new IllegalStateException("a value of " + length + " bytes is more than a Spark value can hold");
+  /**
+   * The length of a value whose offsets have been read, once. They may lie in memory that a worker process, and so the
+   * user's code, can change at any time: whatever they are, nothing outside the column's bytes is read.
+   */
+  private int length(long start, long end) {
+    long length = end - start;
+    if ((start | length | valuesLength - end) < 0 || length > Integer.MAX_VALUE) {
+      throw outside(start, end);
     }
     return (int) length;
+  }
+
+  private IllegalStateException outside(long start, long end) {
+    return new IllegalStateException(
+        "a value lies at bytes " + start + " to " + end + " of a column that has " + valuesLength + ", or has more bytes than a Spark value can hold");
   }
 
   @Override
@@ -128,7 +140,11 @@ public final class RudfColumnVector extends ColumnVector {
 
   @Override
   public UTF8String getUTF8String(int row) {
-    return isNullAt(row) ? null : UTF8String.fromAddress(null, values + offset(row), length(row));
+    if (isNullAt(row)) {
+      return null;
+    }
+    long start = offset(row);
+    return UTF8String.fromAddress(null, values + start, length(start, offset(row + 1L)));
   }
 
   @Override
@@ -136,8 +152,9 @@ public final class RudfColumnVector extends ColumnVector {
     if (isNullAt(row)) {
       return null;
     }
-    byte[] bytes = new byte[length(row)];
-    Platform.copyMemory(null, values + offset(row), bytes, Platform.BYTE_ARRAY_OFFSET, bytes.length);
+    long start = offset(row);
+    byte[] bytes = new byte[length(start, offset(row + 1L))];
+    Platform.copyMemory(null, values + start, bytes, Platform.BYTE_ARRAY_OFFSET, bytes.length);
     return bytes;
   }
 

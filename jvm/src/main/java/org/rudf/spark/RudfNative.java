@@ -24,6 +24,9 @@ final class RudfNative {
   /** A text handle: one line of JSON about the Python that the host runs. */
   static native long describeHost(long host);
 
+  /** Ends processes that run for the host; sessions that are open go on to their ends. The handle stays valid. */
+  static native long stopHost(long host);
+
   /** Opens a session from an encoded session message, which is copied; returns a session. */
   static native long openSession(long host, long message, long length);
 

@@ -22,6 +22,8 @@ object RudfConf {
   val Timeout = "spark.rudf.timeout"
   /** Worker processes that may wait for their next task, for each Python. */
   val MostIdleWorkers = "spark.rudf.worker.maxIdle"
+  /** Whether a worker process unpickles a function once, for all tasks that it runs. */
+  val ReuseFunctions = "spark.rudf.worker.reuseFunctions"
   /** After how long without a task a worker process ends. */
   val IdleTime = "spark.rudf.worker.idleTimeout"
 
@@ -65,7 +67,8 @@ object RudfConf {
     "large_var_types" -> flag(conf, "spark.sql.execution.arrow.useLargeVarTypes", default = false),
     "simplified_traceback" -> flag(conf, "spark.sql.execution.pyspark.udf.simplifiedTraceback.enabled", default = true),
     "hide_traceback" -> flag(conf, "spark.sql.execution.pyspark.udf.hideTraceback.enabled", default = false),
-    "traceback_with_locals" -> flag(conf, "spark.sql.execution.pyspark.udf.tracebackWithLocals.enabled", default = false)
+    "traceback_with_locals" -> flag(conf, "spark.sql.execution.pyspark.udf.tracebackWithLocals.enabled", default = false),
+    "reuse_functions" -> flag(conf, ReuseFunctions, default = true)
   )
 
   /**

@@ -37,4 +37,6 @@ private[spark] final class RudfExecutorPlugin extends ExecutorPlugin {
     Fallbacks.connect(context)
     WorkerHosts.startEarly(context.conf())
   }
+
+  override def shutdown(): Unit = WorkerHosts.stop()
 }

@@ -46,6 +46,14 @@ object WorkerHosts {
       thread.start()
     }
 
+  /** Ends all worker processes: the application has ended, and this process may go on. */
+  private[spark] def stop(): Unit = synchronized {
+    hosts.values.foreach(_.foreach(_.stop()))
+    // The next application starts what it needs; there can be only one embedded interpreter, which stays.
+    hosts.filterInPlace((key, _) => key.worker == WorkerKind.Embedded)
+    ()
+  }
+
   /** PySpark says `python3` where nobody told it anything. */
   private def resolve(pythonExec: String): String =
     if (pythonExec != "python3") pythonExec

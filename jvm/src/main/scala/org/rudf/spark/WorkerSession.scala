@@ -11,6 +11,12 @@ final class WorkerHost(handle: Long, val executable: String, val pythonVersion: 
   /** Whether a Python package can be imported there. */
   def hasPackage(name: String): Boolean = packages.contains(name)
 
+  /** Ends what is not in use; nothing can be opened afterwards. */
+  private[spark] def stop(): Unit = {
+    RudfNative.stopHost(handle)
+    ()
+  }
+
   /**
    * Opens a session.
    *

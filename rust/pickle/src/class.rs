@@ -261,7 +261,9 @@ impl<'py> Saver<'py> {
         for reference in dump.get_item(0)?.try_iter()? {
             let subclass = reference?.call0()?;
             if !subclass.is_none() {
-                subclasses.push((subclass.getattr(intern!(py, "__qualname__"))?.extract::<String>()?, subclass));
+                let name =
+                    |part| -> PyResult<String> { Ok(subclass.getattr(part)?.str()?.to_string_lossy().into_owned()) };
+                subclasses.push(((name("__qualname__")?, name("__module__")?), subclass));
             }
         }
         subclasses.sort_by(|left, right| left.0.cmp(&right.0));

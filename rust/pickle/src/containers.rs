@@ -197,7 +197,7 @@ impl<'py> Saver<'py> {
     }
 
     pub(crate) fn set(&mut self, set: &Bound<'py, PySet>) -> Rest<'py> {
-        let items = sets::in_order(set.as_any())?;
+        let items = sets::in_order(set.as_any(), &self.memo)?;
         if self.options.protocol < 4 {
             return self.old_set(set.as_any(), "set", items);
         }
@@ -211,7 +211,7 @@ impl<'py> Saver<'py> {
     }
 
     pub(crate) fn frozenset(&mut self, set: &Bound<'py, PyFrozenSet>) -> Rest<'py> {
-        let items = sets::in_order(set.as_any())?;
+        let items = sets::in_order(set.as_any(), &self.memo)?;
         if self.options.protocol < 4 {
             return self.old_set(set.as_any(), "frozenset", items);
         }

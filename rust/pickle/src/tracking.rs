@@ -135,11 +135,20 @@ impl<'py> Saver<'py> {
             return Ok(key.cast_into::<PyString>()?);
         }
         let digest = self.digest(obj)?;
+        // Another thread may have given it a key meanwhile: from here to the entry no Python code runs.
+        if let Some(key) = keys.get_item(obj.as_ptr() as usize)? {
+            return Ok(key.cast_into::<PyString>()?);
+        }
         let counts = module.getattr(intern!(py, "counts"))?.cast_into::<PyDict>()?;
         let count: u64 = counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract())?;
         counts.set_item(&digest, count + 1)?;
         let key = PyString::new(py, &if count == 0 { digest } else { format!("{digest}.{count}") });
-        module.call_method1(intern!(py, "remember"), (&key, obj, true))?;
+        keys.set_item(obj.as_ptr() as usize, &key)?;
+        if let Err(error) = module.call_method1(intern!(py, "remember"), (&key, obj, true)) {
+            // Nothing would forget the key when the object goes.
+            keys.del_item(obj.as_ptr() as usize)?;
+            return Err(error);
+        }
         Ok(key)
     }
 

@@ -137,7 +137,7 @@ run(work, work, work, work)
     assert outcomes({"picklers": PRELUDE + source}) == {"picklers": "ok"}
 
 
-def test_classes_load_while_their_subclasses_are_made() -> None:
+def test_classes_that_several_threads_load_are_one() -> None:
     source = """
 space = {"__name__": "__main__"}
 exec('''
@@ -150,6 +150,7 @@ payload = dumps([space["Base"], space["Sub"], space["Sub"]()])
 del space
 gc.collect()
 def load():
+    gc.collect()
     base, sub, instance = pickle.loads(payload)
     assert type(instance) is sub and sub.__bases__ == (base,) and sub.seen
     class More(base): pass

@@ -26,6 +26,7 @@ const NOT_ATTRIBUTES: &[&str] = &[
     "__orig_bases__",
     "_abc_impl",
     "__classdictcell__",
+    "__slotnames__", // copyreg's notes, made when the first instance is pickled
     "__annotate_func__",
     "__annotations_cache__",
 ];

@@ -157,7 +157,8 @@ impl<'py> Saver<'py> {
         }
         // Leaves need no frame; anything else gets one, or nested tuples would nest calls.
         let mut next = 0;
-        if self.options.persistent_id.is_none() && self.options.protocol >= 3 && tuple.iter_borrowed().all(is_leaf) {
+        let at_once = self.options.persistent_id.is_none() && self.options.protocol >= 3 && self.trace.is_none();
+        if at_once && tuple.iter_borrowed().all(is_leaf) {
             return self.advance_tuple(tuple, &mut next, role);
         }
         Ok(Some(Frame::Tuple(tuple.clone(), next, role)))

@@ -12,6 +12,7 @@ def pickle_dumps(
     buffer_callback: Callable[[PickleBuffer], Any] | None = None,
     by_value: list[str] = ...,
 ) -> bytes: ...
+def pickle_explain(obj: Any, protocol: int | None = None, by_value: list[str] = ...) -> tuple[int, tuple[Any, ...]]: ...
 def pickle_set_reducers(
     always: dict[type, Callable[[Any], Any]],
     subclasses: dict[type, Callable[[Any], Any]],

@@ -101,7 +101,8 @@ def _lru_cache(value: Any) -> Reduced:
 
 
 def _weak_set(value: weakref.WeakSet[Any]) -> Reduced:
-    return type(value), (list(value),)
+    # A set, because that is written in an order which does not depend on addresses where one can be found.
+    return type(value), (set(value),)
 
 
 def _weak_mapping(value: Any) -> Reduced:

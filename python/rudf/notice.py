@@ -9,7 +9,7 @@ from typing import Any
 
 from rudf.session import PLUGIN, has_plugin, jar_path, running_context
 
-__all__ = ["warn_without_plugin"]
+__all__ = ["frames_of_rudf", "warn_without_plugin"]
 
 #: Packages whose calls are not the user's.
 _OURS = {"rudf", "pyspark"}
@@ -23,7 +23,7 @@ def warn_without_plugin() -> None:
         return
     _checked.add(context)
     if not has_plugin(context):
-        warnings.warn(_reason(), RuntimeWarning, stacklevel=_frames_of_rudf())
+        warnings.warn(_reason(), RuntimeWarning, stacklevel=frames_of_rudf())
 
 
 def _reason() -> str:
@@ -38,7 +38,7 @@ def _reason() -> str:
     )
 
 
-def _frames_of_rudf() -> int:
+def frames_of_rudf() -> int:
     """Count the calls up to the user's, so that the warning names the user's line."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _OURS:

@@ -14,27 +14,62 @@ from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pickle import HIGHEST_PROTOCOL, PickleError, PicklingError, UnpicklingError, load, loads
 from types import ModuleType
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from rudf import _native
 from rudf import _pickle_reducers as _pickle_reducers
+from rudf._version import __version__
+
+if TYPE_CHECKING:
+    from rudf.sizes import Explanation, Part, explain
+    from rudf.takeover import install, installed, is_installed, uninstall
 
 __all__ = [
     "DEFAULT_PROTOCOL",
     "HIGHEST_PROTOCOL",
     "CloudPickler",
+    "Explanation",
+    "Part",
     "PickleError",
     "Pickler",
     "PicklingError",
     "UnpicklingError",
+    "__version__",
     "dump",
     "dumps",
+    "explain",
+    "install",
+    "installed",
+    "is_installed",
     "list_registry_pickle_by_value",
     "load",
     "loads",
     "register_pickle_by_value",
+    "uninstall",
     "unregister_pickle_by_value",
 ]
+
+# Imported when they are first asked for: a worker needs none of them.
+_LAZY = {
+    "Explanation": "rudf.sizes",
+    "Part": "rudf.sizes",
+    "explain": "rudf.sizes",
+    "install": "rudf.takeover",
+    "installed": "rudf.takeover",
+    "is_installed": "rudf.takeover",
+    "uninstall": "rudf.takeover",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'rudf.pickle' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
 
 #: The protocol that is written when none is asked for.
 DEFAULT_PROTOCOL: int = 5

@@ -11,8 +11,10 @@ from rudf._version import __version__
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-__all__ = ["PLUGIN", "configure", "has_plugin", "jar_path", "plugin_conf", "running_context"]
+__all__ = ["INSTALL_CONF", "PLUGIN", "configure", "has_plugin", "jar_path", "plugin_conf", "running_context"]
 
+#: Whether PySpark is to pickle through rudf: see :func:`rudf.pickle.install`.
+INSTALL_CONF = "spark.rudf.pickle.install"
 PLUGIN = "org.rudf.spark.RudfPlugin"
 _JAR = f"rudf-spark_2.13-{__version__}.jar"
 
@@ -48,8 +50,11 @@ def plugin_conf() -> dict[str, str]:
 def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     """Add the jar and the plugin to a session that is about to be built.
 
-    Where that cannot be done (the package has no jar, or Spark has started without it) the builder stays as it is:
-    functions then run on stock PySpark, and the first use of one says why.
+    A session with ``spark.rudf.pickle.install=true`` has all of PySpark pickle through rudf from then on, as
+    :func:`rudf.pickle.install` does.
+
+    Where the jar and the plugin cannot be added (the package has no jar, or Spark has started without it) functions run
+    on stock PySpark, and the first use of one says why.
 
     Parameters
     ----------
@@ -67,6 +72,7 @@ def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     >>> import rudf
     >>> spark = rudf.configure(SparkSession.builder).getOrCreate()  # doctest: +SKIP
     """
+    _take_over_when_built(builder)
     if _jvm_started():
         return _configure_started(builder)
     try:
@@ -77,6 +83,28 @@ def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     for key, value in added.items():
         _append(builder, key, value, defaults.get(key, ""))
     return builder
+
+
+def _take_over_when_built(builder: SparkSession.Builder) -> None:
+    """Have the builder look at the confs of the pickler once it has a session, wherever they were set."""
+    own = vars(builder)
+    if "getOrCreate" in own:
+        return
+    build = builder.getOrCreate
+
+    def get_or_create() -> SparkSession:
+        session = build()
+        if str(session.conf.get(INSTALL_CONF, "false")).strip().lower() == "true":
+            from rudf import pickle
+
+            pickle.install()
+        if running_context() is None:  # A server's session: asking it at each function would cost a call.
+            from rudf import sizes
+
+            sizes.set_warn_bytes(session.conf.get(sizes.WARN_CONF, None))
+        return session
+
+    own["getOrCreate"] = get_or_create
 
 
 def _configure_started(builder: SparkSession.Builder) -> SparkSession.Builder:
@@ -136,8 +164,10 @@ def _spark_defaults() -> dict[str, str]:
 
 def running_context() -> Any:
     """Return the SparkContext of this process, or None."""
-    from pyspark import SparkContext
-
+    try:
+        from pyspark import SparkContext
+    except ImportError:  # PySpark's client for Spark Connect has none.
+        return None
     return SparkContext._active_spark_context
 
 

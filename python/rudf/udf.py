@@ -104,9 +104,10 @@ def _python_function(context: Any, func: Callable[..., Any], return_type: DataTy
     A command over Spark's threshold travels as a broadcast variable; PySpark notes the broadcast variables that a
     function refers to while they are pickled.
     """
-    from rudf import pickle
+    from rudf import pickle, sizes
 
     command = pickle.dumps((func, return_type))
+    sizes.check(func, command)
     if len(command) > context._jvm.PythonUtils.getBroadcastThreshold(context._jsc):
         command = pickle.dumps(context.broadcast(command))
     broadcasts = [broadcast._jbroadcast for broadcast in context._pickled_broadcast_vars]

@@ -80,6 +80,74 @@ def test_spark_context_is_refused_with_path_and_hint() -> None:
     assert "at obj → global 'context'; defined in job.py, line 4. Hint: a Spark session or context" in message
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ("threading.Lock()", "create the lock where it is used"),
+        ("queue.Queue()", "a queue.Queue keeps locks, which belong to one process: make it inside the function"),
+        ("threading.local()", "data of a thread belongs to one process"),
+        ("concurrent.futures.ThreadPoolExecutor(1)", "queues connect threads of one process"),
+        ("socket.socket()", "open the connection inside the function"),
+        ("sqlite3.connect(':memory:')", "open the connection inside the function"),
+        ("open('/dev/null', 'wb')", "open the file inside the function"),
+        ("open('/dev/null', 'w')", "open the file inside the function"),
+        ("tempfile.NamedTemporaryFile()", "open the file inside the function"),
+        ("(i for i in range(3))", "a running generator has no picklable state"),
+        ("sys._getframe()", "frames belong to a running process"),
+        ("contextvars.ContextVar('x')", "context variables belong to one process"),
+    ],
+)
+def test_objects_of_one_process_have_hints_of_their_own(value: str, hint: str) -> None:
+    imports = "import threading, queue, concurrent.futures, socket, sqlite3, tempfile, sys, contextvars"
+    message = refusal(f"{imports}\nvalue = {value}\ndef obj(): return value")
+    assert "at obj → global 'value'" in message
+    assert f"defined in job.py, line 3. Hint: {hint}" in message
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "hint"),
+    [
+        ("pyspark.sql.classic.dataframe", "DataFrame", "a DataFrame lives on the driver only"),
+        ("pyspark.sql.classic.column", "Column", "a Column stands for values that Spark computes"),
+        ("pyspark.sql.session", "SparkSession", "a Spark session or context lives on the driver only"),
+        ("pyspark.sql.readwriter", "DataFrameReader", "a Spark session or context lives on the driver only"),
+        ("pyspark", "RDD", "an RDD lives on the driver only"),
+    ],
+)
+def test_objects_of_spark_have_hints_of_their_own(path: str, name: str, hint: str) -> None:
+    pytest.importorskip("pyspark")
+    message = refusal(
+        f"""
+        import threading
+        from {path} import {name}
+        value = object.__new__({name})
+        value.__dict__.update(_sc=threading.Lock(), _jc=threading.Lock())
+        def obj(): return value
+        """
+    )
+    assert "at obj → global 'value'" in message
+    assert f". Hint: {hint}" in message
+
+
+def test_refusals_in_words_of_libraries_get_the_path() -> None:
+    class Handle:
+        def __reduce__(self) -> str:
+            raise TypeError("no default __reduce__ due to non-trivial __cinit__")
+
+    with pytest.raises(pickle.PicklingError, match=r"non-trivial __cinit__: at list → \[0\]"):
+        rudf_pickle.dumps([Handle()])
+
+
+def test_exception_of_user_code_has_the_path_as_a_note() -> None:
+    class Rude:
+        def __reduce__(self) -> str:
+            raise ZeroDivisionError("rude")
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        rudf_pickle.dumps({"a": Rude()})
+    assert caught.value.__notes__ == ["while pickling dict → ['a']"]
+
+
 def test_exception_of_user_code_is_raised_as_it_is() -> None:
     class Rude:
         def __reduce__(self) -> str:

@@ -149,3 +149,19 @@ def test_bytes_of_classes_do_not_depend_on_hash_seed_or_directory(tmp_path: Path
         )
         outputs.add(done.stdout)
     assert len(outputs) == 1
+
+
+def test_class_has_the_same_bytes_before_and_after_its_first_instance() -> None:
+    source = """
+        class Point:
+            def __init__(self): self.x = 1
+        obj = Point
+        """
+    first, second = build(source), build(source)
+    second_instance = second()  # type: ignore[operator]
+    second_instance.__reduce_ex__(2)
+    assert "__slotnames__" in vars(second)
+    before = rudf_pickle.dumps(first)
+    first().__reduce_ex__(2)  # type: ignore[operator]
+    assert rudf_pickle.dumps(first) == before
+    assert b"__slotnames__" not in rudf_pickle.dumps(second)

@@ -119,7 +119,7 @@ def work(make):
         try: dumps(obj)
         except KeyboardInterrupt:
             took = time.process_time() - start - delay
-            assert took < 0.1, took
+            assert took < 0.3, took
         else: raise AssertionError("too short a dump")
 """
 
@@ -243,7 +243,7 @@ def test_objects_are_let_go_after_a_dump() -> None:
 
 
 def test_peak_memory_of_a_large_array_is_its_size() -> None:
-    pytest.importorskip("numpy")
+    pytest.importorskip("numpy", exc_type=ImportError)
     source = """
 import numpy, resource
 from rudf.pickle import dumps
@@ -259,7 +259,7 @@ assert array.nbytes < len(payload) < array.nbytes + 2000 and grown < 1.15 * arra
 
 
 def test_out_of_band_buffers_are_not_copied() -> None:
-    pytest.importorskip("numpy")
+    pytest.importorskip("numpy", exc_type=ImportError)
     source = """
 import numpy, resource
 from rudf.pickle import dumps, loads

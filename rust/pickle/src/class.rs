@@ -26,6 +26,7 @@ const NOT_ATTRIBUTES: &[&str] = &[
     "__orig_bases__",
     "_abc_impl",
     "__classdictcell__",
+    "__slotnames__", // copyreg's notes, made when the first instance is pickled
     "__annotate_func__",
     "__annotations_cache__",
 ];
@@ -261,7 +262,9 @@ impl<'py> Saver<'py> {
         for reference in dump.get_item(0)?.try_iter()? {
             let subclass = reference?.call0()?;
             if !subclass.is_none() {
-                subclasses.push((subclass.getattr(intern!(py, "__qualname__"))?.extract::<String>()?, subclass));
+                let name =
+                    |part| -> PyResult<String> { Ok(subclass.getattr(part)?.str()?.to_string_lossy().into_owned()) };
+                subclasses.push(((name("__qualname__")?, name("__module__")?), subclass));
             }
         }
         subclasses.sort_by(|left, right| left.0.cmp(&right.0));

@@ -157,7 +157,8 @@ impl<'py> Saver<'py> {
         }
         // Leaves need no frame; anything else gets one, or nested tuples would nest calls.
         let mut next = 0;
-        if self.options.persistent_id.is_none() && self.options.protocol >= 3 && tuple.iter_borrowed().all(is_leaf) {
+        let at_once = self.options.persistent_id.is_none() && self.options.protocol >= 3 && self.trace.is_none();
+        if at_once && tuple.iter_borrowed().all(is_leaf) {
             return self.advance_tuple(tuple, &mut next, role);
         }
         Ok(Some(Frame::Tuple(tuple.clone(), next, role)))
@@ -197,7 +198,7 @@ impl<'py> Saver<'py> {
     }
 
     pub(crate) fn set(&mut self, set: &Bound<'py, PySet>) -> Rest<'py> {
-        let items = sets::in_order(set.as_any())?;
+        let items = sets::in_order(set.as_any(), &self.memo)?;
         if self.options.protocol < 4 {
             return self.old_set(set.as_any(), "set", items);
         }
@@ -211,7 +212,7 @@ impl<'py> Saver<'py> {
     }
 
     pub(crate) fn frozenset(&mut self, set: &Bound<'py, PyFrozenSet>) -> Rest<'py> {
-        let items = sets::in_order(set.as_any())?;
+        let items = sets::in_order(set.as_any(), &self.memo)?;
         if self.options.protocol < 4 {
             return self.old_set(set.as_any(), "frozenset", items);
         }

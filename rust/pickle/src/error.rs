@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyMemoryError, PyRecursionError, PyTypeError};
+use pyo3::exceptions::{PyMemoryError, PyNotImplementedError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -10,21 +10,6 @@ use pyo3::types::PyString;
 use crate::frame::{Elements, Frame, Label, Origin, Role};
 use crate::global::repr;
 use crate::save::Saver;
-
-/// What to do about objects that are met often, by a part of the message or the type's name.
-const HINTS: &[(&str, &str)] = &[
-    ("SparkContext", "a Spark session or context lives on the driver only: take out of it what the function needs"),
-    ("SparkSession", "a Spark session or context lives on the driver only: take out of it what the function needs"),
-    ("DataFrame", "a DataFrame lives on the driver only: collect it or broadcast its rows first"),
-    ("_thread.", "create the lock where it is used, or leave it out in __getstate__"),
-    ("_contextvars.", "context variables belong to one process: pass the value instead"),
-    ("socket", "open the connection inside the function, on the worker"),
-    ("TextIOWrapper", "open the file inside the function, on the worker"),
-    ("_io.", "open the file inside the function, on the worker"),
-    ("generator", "a running generator has no picklable state: pass the function that makes it, or a list"),
-    ("weakref", "pass the object itself instead of a weak reference to it"),
-    ("py4j", "Java objects live on the driver only"),
-];
 
 const DEEPEST: usize = 24;
 
@@ -45,7 +30,8 @@ impl<'py> Saver<'py> {
         }
         let is_own = error.value(py).get_type().is(&self.known.pickling_error);
         let message = error.value(py).str().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
-        let refused = error.is_instance_of::<PyTypeError>(py) && message.starts_with("cannot pickle");
+        let refused = (error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyNotImplementedError>(py))
+            && ["pickl", "Pickl", "__reduce"].iter().any(|word| message.contains(word));
         if error.is_instance_of::<PyRecursionError>(py) {
             let text = format!(
                 "Could not pickle object as excessively deep recursion required: {}",
@@ -58,12 +44,13 @@ impl<'py> Saver<'py> {
         if is_own || refused || by_spark {
             return self.chain(&self.describe(root, &message), error);
         }
-        // Anything else is the user's own exception: it stays what it is, with a note where Python has notes.
+        // Anything else is the user's own exception: it stays what it is, with a note. That is a courtesy: an exception
+        // class that refuses it is raised without.
         let note = format!("while pickling {}", self.path(root));
-        if let Ok(Some(add_note)) = error.value(py).getattr_opt(intern!(py, "add_note")) {
-            // A note is a courtesy: an exception class that refuses one is raised without.
-            let _ = add_note.call1((note,));
-        }
+        let _ = match error.value(py).getattr_opt(intern!(py, "add_note")) {
+            Ok(Some(add_note)) => add_note.call1((note,)).map(drop),
+            _ => error.value(py).setattr(intern!(py, "__notes__"), vec![note]), // 3.10 has no method for it
+        };
         error
     }
 
@@ -80,7 +67,7 @@ impl<'py> Saver<'py> {
         if let Some(origin) = self.origin() {
             text.push_str(&format!("; defined in {}, line {}", origin.file, origin.line));
         }
-        if let Some((_, hint)) = HINTS.iter().find(|(part, _)| message.contains(part)) {
+        if let Some(hint) = self.hint(message) {
             text.push_str(&format!(". Hint: {hint}"));
         }
         text
@@ -115,7 +102,7 @@ impl<'py> Saver<'py> {
 }
 
 /// A step of the way, not yet in words.
-enum PathStep<'f, 'py> {
+pub(crate) enum PathStep<'f, 'py> {
     Index(usize),
     Key(&'f Bound<'py, PyAny>),
     Argument(usize),
@@ -129,7 +116,7 @@ enum PathStep<'f, 'py> {
 }
 
 impl PathStep<'_, '_> {
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Self::Index(index) => format!("[{index}]"),
             Self::Key(key) => format!("[{}]", repr(key)),
@@ -162,7 +149,8 @@ fn root_name(root: &Bound<'_, PyAny>) -> String {
         .unwrap_or_else(|| "object".to_owned())
 }
 
-fn step<'f, 'py>(frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
+/// The step that a frame is taking.
+pub(crate) fn step<'f, 'py>(frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
     match frame {
         Frame::List(_, next, _) => next.checked_sub(1).map(PathStep::Index),
         Frame::Tuple(_, next, role) => match role {

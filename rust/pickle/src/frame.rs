@@ -64,6 +64,8 @@ pub(crate) struct Script<'py> {
     pub(crate) steps: std::vec::IntoIter<Step<'py>>,
     pub(crate) label: Label<'py>,
     pub(crate) origin: Option<Arc<Origin>>,
+    /// The object that is being rebuilt, unless it is a function or class.
+    pub(crate) subject: Option<Bound<'py, PyAny>>,
 }
 
 pub(crate) struct DictFrame<'py> {
@@ -115,10 +117,15 @@ pub(crate) enum Frame<'py> {
 
 impl<'py> Frame<'py> {
     pub(crate) fn script(steps: Vec<Step<'py>>) -> Self {
-        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: None }))
+        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: None, subject: None }))
     }
 
     pub(crate) fn script_from(steps: Vec<Step<'py>>, origin: Arc<Origin>) -> Self {
-        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: Some(origin) }))
+        Self::Script(Box::new(Script {
+            steps: steps.into_iter(),
+            label: Label::Silent,
+            origin: Some(origin),
+            subject: None,
+        }))
     }
 }

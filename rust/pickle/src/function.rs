@@ -14,6 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple, PyWeakrefReferen
 
 use crate::code::{self, FileNames};
 use crate::frame::{Frame, GlobalsFrame, Label, Origin, Role, Step};
+use crate::global::type_name;
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
@@ -178,10 +179,12 @@ impl<'py> Saver<'py> {
             self.writer.get(number);
             return Ok(facts);
         }
+        let start = self.writer.position();
         self.standard("marshal", "loads")?;
         self.writer.raw_bytes_object(&facts.bytes);
         self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
         self.memoize(code);
+        self.trace_leaf(start, || ("code".to_owned(), format!("{}, line {}", facts.origin.file, facts.origin.line)));
         Ok(facts)
     }
 
@@ -329,7 +332,9 @@ impl<'py> Saver<'py> {
                 let full = format!("{package}.{part}");
                 let key = [b"\xff", full.as_bytes()].concat();
                 if self.modules.contains(&full)? && self.memo.get_text(&key).is_none() {
+                    let start = self.writer.position();
                     self.import(&full)?;
+                    self.trace_leaf(start, || (format!("submodule '{full}'"), "module".to_owned()));
                     let number = self.memo.put_text(&key);
                     self.writer.put(number);
                     self.writer.byte(op::POP);
@@ -346,11 +351,16 @@ impl<'py> Saver<'py> {
             self.writer.byte(op::MARK);
         }
         for (index, cell) in cells.iter().enumerate() {
-            if let Some(contents) = self.new_cell(&cell)? {
-                let name = match facts.free.get(index) {
-                    Some(name) => name.bind(self.py).clone(),
-                    None => PyString::new(self.py, "?"),
-                };
+            let start = self.writer.position();
+            let contents = self.new_cell(&cell)?;
+            let name = match facts.free.get(index) {
+                Some(name) => name.bind(self.py).clone(),
+                None => PyString::new(self.py, "?"),
+            };
+            if contents.is_none() {
+                self.trace_leaf(start, || (format!("closure '{name}'"), cell_type(&cell)));
+            }
+            if let Some(contents) = contents {
                 if let Ok(module) = contents.cast::<PyModule>() {
                     self.submodules(module.as_any(), facts)?;
                 }
@@ -500,4 +510,9 @@ impl<'py> Saver<'py> {
         steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD]));
         Ok(())
     }
+}
+
+/// The type of what a cell holds, for a trace.
+fn cell_type(cell: &Bound<'_, PyAny>) -> String {
+    cell.getattr("cell_contents").map_or_else(|_| "nothing yet".to_owned(), |contents| type_name(&contents))
 }

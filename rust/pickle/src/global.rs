@@ -68,18 +68,24 @@ impl<'py> Saver<'py> {
         {
             return Ok(Some(module));
         }
-        // A copy, because looking into lazy modules can import others.
-        for (key, module) in self.modules.copy()?.iter() {
-            let Ok(key) = key.cast_into::<PyString>() else { continue };
-            if key == "__main__" || key == "__mp_main__" || !module.is_instance_of::<PyModule>() {
-                continue;
-            }
-            let Ok(text) = key.to_str() else { continue };
-            if self.find(text, name.to_str()?, obj).is_some() {
-                return Ok(Some(key));
+        // The names first, because looking into lazy modules can import others; and in an order that does not depend on
+        // what was imported when: the package of the object's type, then short names before long ones.
+        let package = obj.get_type().module().ok();
+        let package = package.as_ref().and_then(|module| module.to_str().ok()).and_then(|name| name.split('.').next());
+        let mut candidates = Vec::new();
+        for (key, module) in self.modules.iter() {
+            if module.is_instance_of::<PyModule>()
+                && let Ok(key) = key.cast_into::<PyString>()
+                && let Ok(text) = key.to_str()
+                && !matches!(text, "__main__" | "__mp_main__")
+            {
+                let is_elsewhere = text.split('.').next() != package;
+                candidates.push((is_elsewhere, text.len(), text.to_owned(), key));
             }
         }
-        Ok(None)
+        candidates.sort_by(|left, right| (left.0, left.1, &left.2).cmp(&(right.0, right.1, &right.2)));
+        let name = name.to_str()?;
+        Ok(candidates.into_iter().find(|(_, _, text, _)| self.find(text, name, obj).is_some()).map(|(.., key)| key))
     }
 
     /// Writes a reference to `obj` and remembers it.

@@ -6,7 +6,7 @@
 //!
 //! Where to look: `save` is the loop, `containers` and `binary` the builtin values, `reduce` the objects that describe themselves, `global`
 //! decides between reference and value, `function`, `code` and `class` write definitions, `writer` and `memo` are the
-//! stream, `memory` what happens where there is none, `error` makes the messages.
+//! stream, `memory` what happens where there is none, `error` and `hints` make the messages, `trace` tells sizes.
 
 mod binary;
 mod buffer;
@@ -17,6 +17,7 @@ mod error;
 mod frame;
 mod function;
 mod global;
+mod hints;
 mod known;
 mod memo;
 mod memory;
@@ -26,6 +27,7 @@ mod pickler;
 mod reduce;
 mod save;
 mod sets;
+mod trace;
 mod tracking;
 mod writer;
 
@@ -37,6 +39,7 @@ use pyo3::prelude::*;
 /// Whatever adding to a module raises.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(pickler::pickle_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(pickler::pickle_explain, module)?)?;
     module.add_function(wrap_pyfunction!(pickler::pickle_set_reducers, module)?)?;
     module.add_function(wrap_pyfunction!(pickler::pickle_code_globals, module)?)?;
     module.add_function(wrap_pyfunction!(pickler::pickle_reference, module)?)?;

@@ -48,6 +48,27 @@ pub(crate) fn pickle_dumps<'py>(
     saver.writer.finish(py, b"")
 }
 
+/// What goes into the pickle of `obj`: its size, and the tree of parts that `trace.rs` describes.
+#[pyfunction]
+#[pyo3(signature = (obj, protocol=None, by_value=Vec::new()))]
+pub(crate) fn pickle_explain<'py>(
+    py: Python<'py>,
+    obj: &Bound<'py, PyAny>,
+    protocol: Option<i64>,
+    by_value: Vec<String>,
+) -> PyResult<(usize, Option<Bound<'py, PyTuple>>)> {
+    let mut options = Options::new(protocol)?;
+    options.by_value = by_value;
+    options.reducers = REDUCERS.get(py);
+    let mut saver = Saver::new(py, options, Memo::default())?;
+    saver.start_trace();
+    saver.run(obj)?;
+    let trace = saver.trace.take();
+    let size = saver.writer.finish(py, b"")?.as_bytes().len();
+    let tree = trace.map(|trace| trace.into_tree(py, size)).transpose()?.flatten();
+    Ok((size, tree))
+}
+
 /// The state of a `Pickler`: what it has written so far.
 #[pyclass(module = "rudf._native")]
 pub(crate) struct PickleMemo {

@@ -8,11 +8,12 @@
 
 def registry():
     import sys
+    from _thread import RLock
     from _weakref import ref
     from types import ModuleType
 
     module = ModuleType("_rudf_classes_1")
-    known, keys, own = {}, {}, set()
+    known, keys, own, lock = {}, {}, set(), RLock()
 
     def remember(key, obj, is_own=False):
         address = id(obj)
@@ -29,22 +30,24 @@ def registry():
             own.add(key)
 
     def define(key, make, *arguments):
-        reference = known.get(key)
-        obj = None if reference is None else reference()
-        if obj is None:
-            # Classes that travel have been through `__init_subclass__` where they come from.
-            hooks = []
-            for base in arguments[-2] if len(arguments) > 2 else ():
-                for cls in base.__mro__:
-                    if id(cls) in keys and "__init_subclass__" in cls.__dict__:
-                        hooks.append((cls, cls.__dict__["__init_subclass__"]))
-                        type.__delattr__(cls, "__init_subclass__")
-            try:
-                obj = make(*arguments)
-            finally:
-                for cls, hook in hooks:
-                    type.__setattr__(cls, "__init_subclass__", hook)
-            remember(key, obj)
+        # One thread at a time: two that load the same class at once are to get the same one.
+        with lock:
+            reference = known.get(key)
+            obj = None if reference is None else reference()
+            if obj is None:
+                # Classes that travel have been through `__init_subclass__` where they come from.
+                hooks = []
+                try:
+                    for base in arguments[-2] if len(arguments) > 2 else ():
+                        for cls in base.__mro__:
+                            if id(cls) in keys and "__init_subclass__" in cls.__dict__:
+                                hooks.append((cls, cls.__dict__["__init_subclass__"]))
+                                type.__delattr__(cls, "__init_subclass__")
+                    obj = make(*arguments)
+                finally:
+                    for cls, hook in hooks:
+                        type.__setattr__(cls, "__init_subclass__", hook)
+                remember(key, obj)
         return obj
 
     def member(cls, table, entry, make, *arguments):

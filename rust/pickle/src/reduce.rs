@@ -297,6 +297,7 @@ impl<'py> Saver<'py> {
     ) -> PyResult<bool> {
         let Some(number) = self.memo.get(function) else { return Ok(false) };
         let simple = self.options.persistent_id.is_none()
+            && self.trace.is_none()
             && self.options.protocol >= 3
             && function.is_instance_of::<PyType>()
             && parts.iter_borrowed().skip(2).all(|part| part.is_none())

@@ -8,6 +8,7 @@ use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple, PyType,
 };
 
+use crate::error::{self, PathStep};
 use crate::frame::{Frame, Label, Role, Step};
 use crate::function::FunctionState;
 use crate::known::{Known, known};
@@ -16,6 +17,7 @@ use crate::memory;
 use crate::opcodes as op;
 use crate::options::Options;
 use crate::reduce::TypePlan;
+use crate::trace::Trace;
 use crate::writer::Writer;
 
 /// How many objects are written between two looks for a pending `KeyboardInterrupt`, and at the memory.
@@ -43,6 +45,8 @@ pub(crate) struct Saver<'py> {
     /// How many of them are scripts.
     reductions: usize,
     ticks: u32,
+    /// What each part takes, where that was asked for: see `trace.rs`.
+    pub(crate) trace: Option<Box<Trace>>,
 }
 
 /// What `save` leaves to be done: nothing, or a frame.
@@ -63,6 +67,7 @@ impl<'py> Saver<'py> {
             reductions: 0,
             // The first look comes early: a small dump needs none, the next thousand objects of a large one might not fit.
             ticks: PAUSE_INTERVAL - 64,
+            trace: None,
         })
     }
 
@@ -77,6 +82,9 @@ impl<'py> Saver<'py> {
 
     fn drive(&mut self, start: Option<Frame<'py>>) -> PyResult<()> {
         let Some(mut current) = start else { return Ok(()) };
+        if let Some(trace) = &mut self.trace {
+            trace.entered(0, None, false);
+        }
         loop {
             self.tick()?;
             match self.advance(&mut current) {
@@ -84,19 +92,25 @@ impl<'py> Saver<'py> {
                     if !memory::reserve(&mut self.stack, 1) {
                         return Err(PyMemoryError::new_err(()));
                     }
+                    if let Some(trace) = &mut self.trace {
+                        let step = error::step(&current);
+                        let in_key = matches!(step, Some(PathStep::IntoKey(_)));
+                        trace.entered(self.stack.len() + 1, step.map(|step| step.text()), in_key);
+                    }
                     self.reductions += usize::from(matches!(current, Frame::Script(_)));
                     self.stack.push(std::mem::replace(&mut current, child));
                     if self.stack.len() > MAX_DEPTH || self.reductions > MAX_REDUCTIONS {
                         return Err(PyRecursionError::new_err("an object reduces to itself, or without end"));
                     }
                 }
-                Ok(None) => match self.stack.pop() {
-                    Some(parent) => {
-                        self.reductions -= usize::from(matches!(parent, Frame::Script(_)));
-                        current = parent;
+                Ok(None) => {
+                    if let Some(trace) = &mut self.trace {
+                        trace.left(self.stack.len(), self.writer.position());
                     }
-                    None => return Ok(()),
-                },
+                    let Some(parent) = self.stack.pop() else { return Ok(()) };
+                    self.reductions -= usize::from(matches!(parent, Frame::Script(_)));
+                    current = parent;
+                }
                 Err(error) => {
                     self.stack.push(current);
                     return Err(error);
@@ -185,7 +199,12 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes `obj`, or as much of it as needs no child.
+    #[inline]
     pub(crate) fn save(&mut self, obj: &Bound<'py, PyAny>, role: Role) -> Rest<'py> {
+        if self.trace.is_some() { self.save_traced(obj, role) } else { self.save_untraced(obj, role) }
+    }
+
+    pub(crate) fn save_untraced(&mut self, obj: &Bound<'py, PyAny>, role: Role) -> Rest<'py> {
         self.tick()?;
         if let Some(persistent_id) = &self.options.persistent_id {
             let id = persistent_id.call1((obj,))?;
@@ -329,7 +348,11 @@ impl<'py> Saver<'py> {
         if let Ok(class) = obj.cast::<PyType>() {
             return self.class(class);
         }
-        self.instance(obj, &class)
+        let mut rest = self.instance(obj, &class)?;
+        if let Some(Frame::Script(script)) = &mut rest {
+            script.subject = Some(obj.clone());
+        }
+        Ok(rest)
     }
 }
 

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyString, PyTuple, PyType};
 
 use crate::known::{Known, known};
+use crate::memo::Memo;
 use crate::memory;
 
 /// Values inside of values are looked at to this depth.
@@ -19,12 +20,12 @@ const VALUES_EACH: usize = 64;
 /// The elements of `set`, sorted if the order can be told from what they are.
 ///
 /// Which elements that is: plain values, tuples and frozen sets of them, functions and classes (by name), members of
-/// enums, and objects that hold nothing else (dates, decimals, named tuples, frozen dataclasses). A set with any other
-/// element stays in its own order.
+/// enums, and objects that hold nothing else (dates, decimals, named tuples, frozen dataclasses). Others come last, in the
+/// order in which they were written before; a set with one that was not stays in its own order.
 ///
 /// # Errors
 /// `MemoryError`, or what iterating over a set raises.
-pub(crate) fn in_order<'py>(set: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+pub(crate) fn in_order<'py>(set: &Bound<'py, PyAny>, memo: &Memo) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let mut items = Vec::new();
     for item in set.try_iter()? {
         granted(memory::reserve(&mut items, 1))?;
@@ -40,7 +41,9 @@ pub(crate) fn in_order<'py>(set: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, 
     for (index, item) in items.iter().enumerate() {
         let start = keys.bytes.len();
         if !keys.add(item, 0)? {
-            return Ok(items);
+            let Some(number) = memo.get(item) else { return Ok(items) };
+            keys.bytes.truncate(start);
+            keys.push(b'\xff', &number.to_be_bytes())?;
         }
         ranges.push((start..keys.bytes.len(), index));
         look_at_signals(set.py(), index)?;

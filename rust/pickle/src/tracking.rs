@@ -106,6 +106,7 @@ impl<'py> Saver<'py> {
         if let Some(number) = self.memo.get_text(module_key) {
             self.writer.get(number);
         } else {
+            let start = self.writer.position();
             self.standard("types", "FunctionType")?;
             self.standard("marshal", "loads")?;
             let registry = registry(self.py)?;
@@ -118,6 +119,7 @@ impl<'py> Saver<'py> {
             self.writer.bytes(&[op::TUPLE, op::REDUCE]);
             let number = self.memo.put_text(module_key);
             self.writer.put(number);
+            self.trace_leaf(start, || ("registry of classes".to_owned(), "travels once in each pickle".to_owned()));
         }
         self.text(name.as_bytes());
         self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
@@ -135,11 +137,20 @@ impl<'py> Saver<'py> {
             return Ok(key.cast_into::<PyString>()?);
         }
         let digest = self.digest(obj)?;
+        // Another thread may have given it a key meanwhile: from here to the entry no Python code runs.
+        if let Some(key) = keys.get_item(obj.as_ptr() as usize)? {
+            return Ok(key.cast_into::<PyString>()?);
+        }
         let counts = module.getattr(intern!(py, "counts"))?.cast_into::<PyDict>()?;
         let count: u64 = counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract())?;
         counts.set_item(&digest, count + 1)?;
         let key = PyString::new(py, &if count == 0 { digest } else { format!("{digest}.{count}") });
-        module.call_method1(intern!(py, "remember"), (&key, obj, true))?;
+        keys.set_item(obj.as_ptr() as usize, &key)?;
+        if let Err(error) = module.call_method1(intern!(py, "remember"), (&key, obj, true)) {
+            // Nothing would forget the key when the object goes.
+            keys.del_item(obj.as_ptr() as usize)?;
+            return Err(error);
+        }
         Ok(key)
     }
 
@@ -157,6 +168,10 @@ impl<'py> Saver<'py> {
         }
         for item in class.getattr(intern!(py, "__dict__"))?.call_method0(intern!(py, "items"))?.try_iter()? {
             let (name, value): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item?.extract()?;
+            // What `copyreg` notes at the first instance would make another key of it.
+            if name.cast::<PyString>().is_ok_and(|name| name == "__slotnames__") {
+                continue;
+            }
             self.digest_value(&mut digest, &name, 0)?;
             self.digest_value(&mut digest, &value, 0)?;
         }

@@ -114,6 +114,11 @@ impl<'py> Writer<'py> {
         }
     }
 
+    /// How many bytes stand here: where the next one will be, but for the headers of frames.
+    pub(crate) fn position(&self) -> usize {
+        self.out.len() + self.held_len
+    }
+
     /// To be called where an opcode begins: closes a frame that is full.
     #[inline]
     pub(crate) fn boundary(&mut self) {

@@ -185,10 +185,15 @@ fn functions_have_pysparks_services_on_real_executors() {
 
 /// Whatever rudf lacks on an executor, the job runs on Spark's own path and says why.
 fn runs_on_sparks_path(master: &str, name: &str, conf: (&str, &str), why: &str) {
+    runs_on_sparks_path_with(master, name, &[conf], why);
+}
+
+fn runs_on_sparks_path_with(master: &str, name: &str, confs: &[(&str, &str)], why: &str) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();
     let target = scratch.join("results.json");
-    let job = Job::new("left_to_spark", master).unwrap().conf(conf.0, conf.1).argument(&target);
+    let job = Job::new("left_to_spark", master).unwrap().argument(&target);
+    let job = confs.iter().fold(job, |job, (key, value)| job.conf(key, value));
     let finished = job.run(&scratch).unwrap();
     must_succeed(&finished);
     let results = read(&target);
@@ -211,6 +216,56 @@ fn without_a_usable_python_the_job_runs_on_sparks_path_in_local_mode() {
 #[test]
 fn without_a_usable_python_the_job_runs_on_sparks_path_on_real_executors() {
     runs_on_sparks_path(CLUSTER, "no-python-cluster", ("spark.rudf.python", "/no/such/python"), "cannot be started");
+}
+
+/// A Python that says of itself that its shared library is one that is nowhere, as one that was built without it does.
+fn python_without_libpython() -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+
+    let python = root().join("target/integration/python-without-libpython");
+    std::fs::create_dir_all(python.parent().unwrap()).unwrap();
+    let real = root().join(".venv/bin/python");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in\n*library_names*) '{0}' \"$@\" | sed 's/\"library_names\": \\[[^]]*\\]/\"library_names\": [\"libnowhere.so.1\"]/';;\n\
+         *) exec '{0}' \"$@\";;\nesac\n",
+        real.display()
+    );
+    std::fs::write(&python, script).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    python
+}
+
+#[test]
+fn embedding_without_libpython_the_job_runs_on_sparks_path() {
+    let python = python_without_libpython();
+    let confs = [("spark.rudf.worker", "embedded"), ("spark.rudf.python", python.to_str().unwrap())];
+    runs_on_sparks_path_with(LOCAL, "no-libpython", &confs, "no libpython");
+}
+
+/// Some Python on this machine that is another minor version than the project's.
+fn another_python() -> Option<PathBuf> {
+    let version = |python: &Path| {
+        let script = "import sys; print(sys.version_info[:2], sys.version_info >= (3, 10))";
+        let output = std::process::Command::new(python).args(["-I", "-c", script]).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|version| version.ends_with("True"))
+    };
+    let ours = version(&root().join(".venv/bin/python"));
+    let pyenv = std::fs::read_dir(Path::new(&std::env::var("HOME").ok()?).join(".pyenv/versions"));
+    let installed = pyenv.into_iter().flatten().flatten().map(|entry| entry.path().join("bin/python"));
+    let named = (10..=14).map(|minor| PathBuf::from(format!("/usr/bin/python3.{minor}")));
+    installed.chain(named).find(|python| version(python).is_some_and(|theirs| Some(theirs) != ours))
+}
+
+#[test]
+fn with_another_python_the_job_runs_on_sparks_path() {
+    let Some(python) = another_python() else {
+        eprintln!("skipped: this machine has one version of Python");
+        return;
+    };
+    for worker in ["process", "embedded"] {
+        let confs = [("spark.rudf.worker", worker), ("spark.rudf.python", python.to_str().unwrap())];
+        runs_on_sparks_path_with(LOCAL, "another-python", &confs, "it was pickled by Python 3.");
+    }
 }
 
 #[test]

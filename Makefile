@@ -5,6 +5,7 @@ PYTHON ?=
 ROWS ?=
 JSON ?=
 MASTER ?=
+WORKER ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ build: ## set everything up and build: .venv with rudf in it, and the jar
 wheel: build ## build a wheel, with the jar inside, into dist/
 	@tools/wheel
 
-bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=local[1] JSON=file)
-	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(JSON),--json $(JSON))
+bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=local[1] WORKER=auto JSON=file)
+	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(WORKER),--worker $(WORKER)) $(if $(JSON),--json $(JSON))
 
 lint: build ## check formatting, lints and types
 	@tools/lint

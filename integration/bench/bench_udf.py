@@ -100,14 +100,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4_000_000)
     parser.add_argument("--master", default="local[1]")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--worker", default="auto", help="where rudf's Python runs: process, embedded or auto")
     parser.add_argument("--case", help="only cases whose name contains this")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     spark = start_session("bench", options.master)
+    spark.conf.set("spark.rudf.worker", options.worker)
     columnar = table(spark, options.rows)
     # A filter that lets every row through: below it Spark reads columns, above it there are rows.
     children = {"columnar": columnar, "row": columnar.where("i >= 0 and x is not null and s is not null")}
-    print(f"{options.rows:,} rows, {options.master}, Spark {spark.version}; median of {options.repeats}, seconds")
+    print(
+        f"{options.rows:,} rows, {options.master}, worker {options.worker}, Spark {spark.version}; median of {options.repeats}, seconds"
+    )
     print(f"{'case':<16}{'child':<10}{'PySpark':>9}{'rudf':>9}{'floor':>9}{'end to end':>12}{'tax ratio':>11}")
     results = []
     for case in CASES:
@@ -127,6 +131,7 @@ def main() -> None:
         document = {
             "rows": options.rows,
             "master": options.master,
+            "worker": options.worker,
             "repeats": options.repeats,
             "spark": spark.version,
             "python": sys.version.split()[0],

@@ -183,6 +183,30 @@ fn functions_have_pysparks_services_on_real_executors() {
     functions_have_pysparks_services(CLUSTER, "services-cluster");
 }
 
+fn faults_of_workers_do_no_harm(master: &str, name: &str) {
+    let _machine = machine();
+    let scratch = scratch(name).unwrap();
+    let target = scratch.join("results.json");
+    let job = Job::new("worker_faults", master).unwrap().worker(PROCESS).argument(&target).argument(&scratch);
+    let finished = job.run(&scratch).unwrap();
+    must_succeed(&finished);
+    let results = read(&target);
+    for (fault, outcome) in results.as_object().unwrap() {
+        assert_eq!(outcome, &Value::Bool(true), "{fault}: {outcome}\n{}", finished.tail());
+    }
+}
+
+#[test]
+fn faults_of_worker_processes_are_told_or_survived_in_local_mode() {
+    // Local mode tries a task again only where it is told to.
+    faults_of_workers_do_no_harm("local[2,4]", "worker-faults-local");
+}
+
+#[test]
+fn faults_of_worker_processes_are_told_or_survived_on_real_executors() {
+    faults_of_workers_do_no_harm(CLUSTER, "worker-faults-cluster");
+}
+
 /// Whatever rudf lacks on an executor, the job runs on Spark's own path and says why.
 fn runs_on_sparks_path(master: &str, name: &str, conf: (&str, &str), why: &str) {
     runs_on_sparks_path_with(master, name, &[conf], why);

@@ -1,0 +1,278 @@
+"""Faults of worker processes, each caused on purpose: told in words, or survived by Spark's retry, and nothing is left.
+
+Writes for each fault `true`, or what was wrong. usage: spark-submit worker_faults.py RESULTS.json SCRATCH_DIRECTORY
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from rudf import rudf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pyspark.sql import DataFrame
+
+target, scratch = sys.argv[1:3]
+spark = SparkSession.builder.getOrCreate()
+spark.sparkContext.setLogLevel("OFF")
+on_executors = not spark.sparkContext.master.startswith("local[")
+results: dict[str, Any] = {}
+ids = spark.range(0, 20, 1, 2)
+
+
+@rudf("bigint")
+def fine(value):
+    return value + 1
+
+
+@rudf("string")
+def processes(value):
+    """Worker, fork server, and the process that has started it."""
+    server = os.getppid()
+    with open(f"/proc/{server}/stat") as file:
+        executor = file.read().rsplit(") ", 1)[1].split()[1]
+    return f"{os.getpid()} {server} {executor}"
+
+
+def works() -> bool:
+    frame = spark.range(0, 100, 1, 4).select(fine("id").alias("v"))
+    assert "worker=process" in frame._jdf.queryExecution().executedPlan().toString()
+    return frame.agg(F.sum("v")).first()[0] == 5050
+
+
+def seen(tasks: int = 8) -> set[tuple[int, ...]]:
+    """Workers, servers and executors that ran tasks."""
+    rows = spark.range(0, tasks, 1, tasks).select(processes("id").alias("p")).distinct().collect()
+    return {tuple(map(int, row.p.split())) for row in rows}
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
+    except OSError:
+        return False
+
+
+def until(so: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.time() + seconds
+    while not so() and time.time() < end:
+        time.sleep(0.1)
+    return so()
+
+
+def fault(name: str, cause: Callable[[], Any]) -> None:
+    """Note whether a fault was what it should be, and whether the next query works."""
+    try:
+        outcome = cause()
+    except Exception as error:
+        outcome = f"{type(error)}: {error}"
+    try:
+        results[name] = outcome if outcome is not True else works() or "the next query is wrong"
+    except Exception as error:
+        results[name] = f"the next query failed: {error}"
+
+
+def told(frame: Callable[[], DataFrame], *expected: str) -> Any:
+    try:
+        frame().collect()
+    except Exception as error:
+        missing = [text for text in expected if text not in str(error)]
+        return True if not missing else f"{missing} is not in: {error}"
+    return "it did not fail"
+
+
+def once(name: str) -> str:
+    """Path of a file that the first task makes that asks for it, so that a retry fares better."""
+    return os.path.join(scratch, name)
+
+
+@rudf("bigint")
+def segfault(value):
+    import ctypes
+
+    return ctypes.string_at(0)
+
+
+@rudf("bigint")
+def leaves(value):
+    os._exit(3)
+
+
+fault(
+    "segmentation fault",
+    lambda: told(lambda: ids.select(segfault("id")), "`segfault`", "signal 11", "batch 0", "in segfault"),
+)
+fault("os._exit", lambda: told(lambda: ids.select(leaves("id")), "`leaves`", "exit code 3", "batch 0"))
+
+killed = once("killed")
+
+
+@rudf("bigint")
+def killed_once(value):
+    if value == 15:
+        try:
+            os.close(os.open(killed, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return value
+        os.kill(os.getpid(), signal.SIGKILL)
+    return value
+
+
+fault(
+    "killed in mid-batch, and tried again",
+    lambda: ids.select(killed_once("id").alias("v")).agg(F.sum("v")).first()[0] == 190,
+)
+
+
+def sleeps_too_long() -> Any:
+    @rudf("bigint")
+    def sleeper(value):
+        time.sleep(60)
+
+    spark.conf.set("spark.rudf.timeout", "1")
+    try:
+        return told(lambda: ids.select(sleeper("id")), "`sleeper`", "spark.rudf.timeout", "batch 0", "in sleeper")
+    finally:
+        spark.conf.unset("spark.rudf.timeout")
+
+
+fault("too long", sleeps_too_long)
+
+
+def server_killed() -> Any:
+    before = {server for _, server, _ in seen()}
+    if on_executors and len(before) < 1:
+        return "no server"
+    for server in before:
+        os.kill(server, signal.SIGKILL)
+    if not works():
+        return "wrong after the server was killed"
+    return not before & {server for _, server, _ in seen()} or "the same server"
+
+
+fault("fork server killed", server_killed)
+
+
+def cancelled() -> Any:
+    note = once("cancelled")
+
+    @rudf("bigint")
+    def endless(value):
+        with open(note, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        while True:
+            pass
+
+    def run() -> None:
+        spark.sparkContext.setJobGroup("endless", "never ends", interruptOnCancel=False)
+        told(lambda: ids.select(endless("id")))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    if not until(lambda: os.path.exists(note)):
+        return "it did not start"
+    time.sleep(1)
+    workers = [int(line) for line in Path(note).read_text().split()]
+    start = time.time()
+    spark.sparkContext.cancelAllJobs()
+    if not until(lambda: not any(map(is_running, workers))):
+        return "a worker lives on"
+    thread.join(30)
+    return time.time() - start < 10 or "it took long"
+
+
+fault("cancelled", cancelled)
+
+
+@rudf("boolean")
+def keep(value: pa.Array) -> pa.Array:
+    import builtins
+
+    store = builtins.__dict__.setdefault("_kept_by_test", [])
+    store.append((value, value.to_pylist()))
+    return pa.array([all(array.to_pylist() == copy for array, copy in store)] * len(value))
+
+
+def arrays_kept() -> Any:
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "10")
+    try:
+        for _ in range(3):
+            rows = spark.range(0, 2000, 1, 20).select(keep("id").alias("same")).where("not same").count()
+            if rows:
+                return f"{rows} rows saw an array that had changed"
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    return True
+
+
+if spark.version >= "4.1":
+    fault("arrays kept over batches and tasks", arrays_kept)
+
+
+def descriptors(executors: set[int]) -> int:
+    return sum(len(os.listdir(f"/proc/{executor}/fd")) for executor in executors)
+
+
+def short_tasks() -> Any:
+    executors = {executor for _, _, executor in seen(64)}
+    before = descriptors(executors)
+    if spark.range(0, 2000, 1, 1000).select(fine("id").alias("v")).agg(F.sum("v")).first()[0] != 2001000:
+        return "wrong"
+    after, workers = descriptors(executors), len(seen(64))
+    return (after < before + 100 and workers <= 4) or f"{before} descriptors became {after}; {workers} workers"
+
+
+fault("a thousand short tasks", short_tasks)
+
+
+def limit() -> Any:
+    return spark.range(0, 10_000_000, 1, 4).select(fine("id")).limit(3).count() == 3
+
+
+fault("a limit", limit)
+
+
+def executor_killed() -> Any:
+    note = once("executor")
+
+    @rudf("bigint")
+    def kills(value):
+        server = os.getppid()
+        with open(f"/proc/{server}/stat") as file:
+            executor = int(file.read().rsplit(") ", 1)[1].split()[1])
+        try:
+            descriptor = os.open(note, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return value
+        os.write(descriptor, f"{os.getpid()} {server} {executor}".encode())
+        os.kill(executor, signal.SIGKILL)
+        time.sleep(60)
+
+    total = ids.select(kills("id").alias("v")).agg(F.sum("v")).first()[0]
+    if total != 190:
+        return f"the sum is {total}"
+    gone = [int(number) for number in Path(note).read_text().split()]
+    return until(lambda: not any(map(is_running, gone)), 5) or "processes outlive their executor"
+
+
+if on_executors:
+    fault("executor killed in mid-batch", executor_killed)
+
+everything = {number for entry in seen(16) for number in entry[:2]}
+spark.stop()
+results["nothing is left"] = until(lambda: not any(map(is_running, everything))) or "processes outlive the application"
+with open(target, "w") as file:
+    json.dump(results, file, indent=1)

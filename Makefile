@@ -5,10 +5,12 @@ PYTHON ?=
 ROWS ?=
 JSON ?=
 MASTER ?=
-export PYTHON
+FOR ?= 60
+SEED ?=
+export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build wheel bench lint clean
+.PHONY: help demo test build wheel bench lint clean test-pickle-dev fuzz-pickle valgrind-pickle
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +20,15 @@ demo: build ## set everything up and run the main job: New York's flights, with 
 
 test: build ## set everything up and run every test
 	@tools/test
+
+test-pickle-dev: build ## the pickler's tests in Python's development mode
+	@PYTHONDEVMODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider python/tests/pickle
+
+fuzz-pickle: build ## random objects against the standard pickler (FOR=60 seconds; SEED=n for the one that failed)
+	@.venv/bin/python python/tests/pickle/fuzz.py $(FOR) $(SEED)
+
+valgrind-pickle: build ## hostile and random objects under valgrind (FOR=60 seconds of random ones)
+	@tools/valgrind-pickle
 
 build: ## set everything up and build: .venv with rudf in it, and the jar
 	@tools/setup

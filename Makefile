@@ -6,13 +6,15 @@ ROWS ?=
 JSON ?=
 MASTER ?=
 WORKER ?=
-export PYTHON
+FOR ?= 60
+SEED ?=
+export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sparks build wheel bench lint clean
+.PHONY: help demo test test-sparks test-pickle-dev fuzz-pickle valgrind-pickle build wheel bench lint clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## set everything up and run the main job: New York's flights, with rudf and with plain PySpark
 	@tools/run-job integration/jobs/flights_demo.py
@@ -22,6 +24,15 @@ test: build ## set everything up and run every test
 
 test-sparks: build ## run the jar on Spark 4.0, 4.1 and 4.2 too (SPARKS="4.0.5 4.1.4 4.2.1")
 	@tools/test-sparks
+
+test-pickle-dev: build ## the pickler's tests in Python's development mode
+	@PYTHONDEVMODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider python/tests/pickle
+
+fuzz-pickle: build ## random objects against the standard pickler (FOR=60 seconds; SEED=n for the one that failed)
+	@.venv/bin/python python/tests/pickle/fuzz.py $(FOR) $(SEED)
+
+valgrind-pickle: build ## hostile and random objects under valgrind (FOR=60 seconds of random ones)
+	@tools/valgrind-pickle
 
 build: ## set everything up and build: .venv with rudf in it, and the jar
 	@tools/setup

@@ -89,7 +89,7 @@ class Color(enum.Enum):
     GREEN = "two"
 
 
-Pair = collections.namedtuple("Pair", "first second")  # noqa: PYI024
+Pair = collections.namedtuple("Pair", "first second")
 
 INTEGERS = [0, 1, -1, 255, 256, 65535, 65536, 2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**63, -(2**63), 10**30, -(2**2040)]
 TEXTS = ["", "a", "text", "é€😀", "\ud800", "x" * 255, "y" * 256, "z" * 70_000, "__main__", "a.b", "\n\0"]
@@ -262,12 +262,16 @@ def function(choose: Choose, number: int, calls: list[str]) -> list[str]:
     for _ in range(choose(4)):
         body += (
             ["    inner = lambda y: (y, total[:1], x)", "    total.append(inner(1))"],
-            ["    count = x", "    def bump():", "        nonlocal count", "        count += 1", "        return count"]
-            + ["    total += [bump(), bump(), count]"],
+            [
+                *("    count = x", "    def bump():", "        nonlocal count", "        count += 1"),
+                *("        return count", "    total += [bump(), bump(), count]"),
+            ],
             ["    total.append([(i, x) for i in range(3) if i != x])"],
             ["    total.append(x in {1, 'two', (3, 4)})"],
-            ["    class Local:", f"        value = global{choose(3)}", "        def get(self): return self.value, x, __class__.__name__"]
-            + ["    total.append(Local().get())"],
+            [
+                *("    class Local:", f"        value = global{choose(3)}"),
+                *("        def get(self): return self.value, x, __class__.__name__", "    total.append(Local().get())"),
+            ],
             [f"    if x > 0: total.append({name}(x - 1))"],
             ["    total.append(math.floor(2.5) + len(collections.OrderedDict(a=1)))"],
             ["    try: total.append(1 // x)", "    except ZeroDivisionError as error: total.append(str(error))"],

@@ -26,15 +26,19 @@ const PROCESS: &str = "process";
 const EMBEDDED: &str = "embedded";
 
 fn both_paths_give_the_same(master: &str, worker: &str, name: &str) {
+    same_answers("differential", master, worker, name, 100);
+}
+
+/// Runs a job that writes what came of its queries on either path.
+fn same_answers(job: &str, master: &str, worker: &str, name: &str, queries: usize) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();
     let target = scratch.join("results.json");
-    let job =
-        Job::new("differential", master).unwrap().worker(worker).argument(&target).argument(&scratch.join("data"));
+    let job = Job::new(job, master).unwrap().worker(worker).argument(&target).argument(&scratch.join("data"));
     must_succeed(&job.run(&scratch).unwrap());
     let results = read(&target);
     let results = results.as_object().unwrap();
-    assert!(results.len() > 100, "{} queries are fewer than there should be", results.len());
+    assert!(results.len() > queries, "{} queries are fewer than there should be", results.len());
     let mut wrong = Vec::new();
     for (query, outcome) in results {
         let (off, on) = (&outcome["off"], &outcome["on"]);
@@ -43,9 +47,9 @@ fn both_paths_give_the_same(master: &str, worker: &str, name: &str) {
                 wrong.push(format!("{query}: {part}\n  Spark: {}\n  rudf:  {}", off[part], on[part]));
             }
         }
-        let taken = on["rudf"].as_bool().unwrap_or(true);
-        if taken == LEFT_TO_SPARK.contains(&query.as_str()) {
-            wrong.push(format!("{query}: rudf took it: {taken}"));
+        let left = LEFT_TO_SPARK.contains(&query.as_str()) || query.starts_with("left: ");
+        if on["rudf"].as_bool().is_some_and(|taken| taken == left) {
+            wrong.push(format!("{query}: rudf took it: {}", on["rudf"]));
         }
         if off["rudf"].as_bool() == Some(true) {
             wrong.push(format!("{query}: rudf ran although it was off"));
@@ -67,6 +71,16 @@ fn both_paths_give_the_same_answers_and_errors_with_python_embedded() {
 #[test]
 fn both_paths_give_the_same_answers_and_errors_on_real_executors() {
     both_paths_give_the_same(CLUSTER, PROCESS, "differential-cluster");
+}
+
+#[test]
+fn nested_and_rarer_types_give_the_same_on_both_paths() {
+    same_answers("types_differential", LOCAL, PROCESS, "types-local", 70);
+}
+
+#[test]
+fn nested_and_rarer_types_give_the_same_with_python_embedded() {
+    same_answers("types_differential", LOCAL, EMBEDDED, "types-embedded", 70);
 }
 
 /// A Python environment with everything but rudf: the packages of the project's own, without its `.pth` files.

@@ -27,6 +27,7 @@ class _Function:
         self._positional = columns[:positional]
         self._named = list(zip(names, columns[positional:], strict=True))
         self.arrow_type = arrow_type
+        self.is_struct = type(self.declared_type).__name__ == "StructType"
 
     def __call__(self, columns: Sequence[Any]) -> Any:
         return self._call(
@@ -149,7 +150,12 @@ class PandasEvaluator:
         prefer_int_ext_dtype: bool,
     ) -> None:
         self._functions = [_Function(spec, arrow_type(spec[1], time_zone)) for spec in functions]
-        self._readers = [_series_reader(name, prefer_int_ext_dtype) for name in input_types]
+        self._readers = [
+            _series_reader(name, prefer_int_ext_dtype)
+            if _is_simple(name)
+            else _PySparkReader(time_zone, prefer_int_ext_dtype)
+            for name in input_types
+        ]
         self._time_zone = time_zone
         self._safe = safe_cast
         self._int_to_decimal = int_to_decimal
@@ -157,11 +163,13 @@ class PandasEvaluator:
 
     def evaluate(self, columns: list[pa.Array], rows: int) -> list[pa.Array]:
         """Return one array of the declared type a function."""
+        import pandas as pd
+
         series = [read(column) for read, column in zip(self._readers, columns, strict=True)]
         for index, one in enumerate(series):
-            one.name = f"_{index}"
+            if isinstance(one, pd.Series):
+                one.name = f"_{index}"
         if not series:
-            import pandas as pd
             from pyspark._globals import _NoValue
 
             series = [pd.Series([_NoValue] * rows)]
@@ -173,9 +181,19 @@ class PandasEvaluator:
 
                 raise PySparkTypeError(
                     errorClass="UDF_RETURN_TYPE",
-                    messageParameters={"expected": "pandas.Series", "actual": type(result).__name__},
+                    messageParameters={
+                        "expected": "pandas.DataFrame" if function.is_struct else "pandas.Series",
+                        "actual": type(result).__name__,
+                    },
                 )
             _check_rows(len(result), rows)
+            if function.is_struct and not isinstance(result, pd.DataFrame):
+                from pyspark.errors import PySparkValueError
+
+                raise PySparkValueError(
+                    "Invalid return type. Please make sure that the UDF returns a pandas.DataFrame when the specified "
+                    "return type is StructType."
+                )
             results.append(result)
         arrays = []
         for self.running, (result, function) in enumerate(zip(results, self._functions, strict=True)):
@@ -188,7 +206,25 @@ class PandasEvaluator:
         if isinstance(series, pd.Series) and _is_plain(series.dtype, function.arrow_type):
             # The dtype is the declared type's own: nothing to convert but NaN, which stands for null in a float.
             return pa.Array.from_pandas(series.to_numpy(), type=function.arrow_type)
+        if not _is_simple(function.declared_type.jsonValue()):
+            return self._convert_as_pyspark(series, function, index)
         return self._convert(series, function, index)
+
+    def _convert_as_pyspark(self, result: Any, function: _Function, index: int) -> pa.Array:
+        """Convert a Series or DataFrame of a type that needs more than its dtype."""
+        from pyspark.sql.conversion import PandasToArrowConversion
+        from pyspark.sql.types import StructField, StructType
+
+        batch = PandasToArrowConversion.convert(
+            [result],
+            StructType([StructField(f"_{index}", function.declared_type)]),
+            timezone=self._time_zone,
+            safecheck=self._safe,
+            arrow_cast=True,
+            assign_cols_by_name=True,
+            int_to_decimal_coercion_enabled=self._int_to_decimal,
+        )
+        return batch.column(0)
 
     def _convert(self, series: Any, function: _Function, index: int) -> pa.Array:
         import pandas as pd
@@ -248,6 +284,38 @@ def _prepared(series: Any, declared_type: Any, time_zone: str) -> Any:
     return _create_converter_from_pandas(declared_type, timezone=time_zone, error_on_duplicated_field_names=False)(
         series
     )
+
+
+def _is_simple(spark_type: Any) -> bool:
+    """Tell whether values of a type, in Spark's JSON, are read and converted here and not by PySpark."""
+    return isinstance(spark_type, str) and spark_type.split(" ")[0] in _SIMPLE_TYPES
+
+
+_SIMPLE_TYPES = {
+    "boolean", "byte", "short", "integer", "long", "float", "double", "string", "binary", "date", "timestamp",
+}  # fmt: skip
+
+
+class _PySparkReader:
+    """Makes a Series of an array, or a DataFrame of structs, with PySpark's own converter."""
+
+    def __init__(self, time_zone: str, prefer_int_ext_dtype: bool) -> None:
+        self._time_zone = time_zone
+        self._prefer_int_ext_dtype = prefer_int_ext_dtype
+
+    def __call__(self, array: pa.Array) -> Any:
+        from pyspark.sql.conversion import ArrowArrayToPandasConversion
+        from pyspark.sql.pandas.types import from_arrow_type
+
+        return ArrowArrayToPandasConversion.convert(
+            array,
+            from_arrow_type(array.type),
+            timezone=self._time_zone,
+            struct_in_pandas="dict",
+            ndarray_as_list=False,
+            prefer_int_ext_dtype=self._prefer_int_ext_dtype,
+            df_for_struct=True,
+        )
 
 
 def _series_reader(spark_type: str, prefer_int_ext_dtype: bool) -> Callable[[pa.Array], Any]:

@@ -52,10 +52,12 @@ RETURNED: list[Any] = [
 ]  # fmt: skip
 
 
-def pyspark_gives(values: list[Any], declared: DataType, safe: bool = True) -> Any:
+def pyspark_gives(values: list[Any], declared: DataType, safe: bool = True, int_to_decimal: bool = False) -> Any:
     """Do what PySpark's worker does with the results of a row function (eval type 101)."""
     target = to_arrow_type(declared, timezone="UTC")
-    convert = LocalDataToArrowConversion._create_converter(declared, none_on_identity=True)
+    convert = LocalDataToArrowConversion._create_converter(
+        declared, none_on_identity=True, int_to_decimal_coercion_enabled=int_to_decimal
+    )
     converted = [convert(value) for value in values] if convert is not None else values
     try:
         return pa.array(converted, type=target)
@@ -288,7 +290,7 @@ def test_errors_of_every_kind_are_errors_of_the_task(error: BaseException, expec
 def test_a_function_of_another_python_is_refused() -> None:
     import json
 
-    document = {"protocol": 1, "eval_type": 101, "inputs": [], "functions": [], "python_version": "2.7", "settings": {}}
+    document = {"protocol": 2, "eval_type": 101, "inputs": [], "functions": [], "python_version": "2.7", "settings": {}}
     with pytest.raises(ValueError, match=r"pickled by Python 2\.7") as caught:
         _native.Session(_native.session_message(json.dumps(document), b""))
     assert 2 in caught.value.args or caught.value.args[0][0] == 2

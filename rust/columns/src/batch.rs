@@ -4,7 +4,7 @@ use std::{ptr::NonNull, slice, sync::Arc};
 
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, alloc::Allocation};
 use arrow_data::ArrayData;
-use rudf_segment::layout::{BatchView, ColumnDescriptor};
+use rudf_segment::layout::{BatchView, Column, ColumnDescriptor, Form};
 
 use crate::{ColumnError, SparkType};
 
@@ -38,34 +38,52 @@ impl BatchMemory {
         }
         let columns = view.columns().iter().zip(types).enumerate();
         let arrays = columns
-            .map(|(index, (column, spark_type))| self.array(&view, index, column, *spark_type, time_zone))
+            .map(|(index, (column, spark_type))| {
+                column.check_form(index, &spark_type.form())?;
+                self.array(&view, index, column, spark_type, time_zone)
+            })
             .collect::<Result<_, _>>()?;
         Ok((view.rows(), arrays))
     }
 
+    /// The array of a column, or of a child of column `index`.
     fn array(
         &self,
         view: &BatchView<'_>,
         index: usize,
-        column: &ColumnDescriptor,
-        spark_type: SparkType,
+        Column { descriptor: column, children }: &Column,
+        spark_type: &SparkType,
         time_zone: &str,
     ) -> Result<ArrayData, ColumnError> {
-        let rows = view.rows();
+        let rows = column.rows as usize;
         let first_row = column.first_row as usize;
-        let end = first_row + rows;
-        check_length(index, "values", column.values_length as usize, end, spark_type)?;
-        let mut builder = ArrayData::builder(spark_type.arrow(time_zone)).len(rows).offset(first_row);
-        if column.null_count > 0 {
+        let form = spark_type.form();
+        let types = spark_type.children();
+        // A struct's first row is that of its bitmap: its children have first rows of their own.
+        let offset = if matches!(form, Form::Struct(_)) { 0 } else { first_row };
+        let mut builder = ArrayData::builder(spark_type.arrow(time_zone)).len(rows).offset(offset);
+        if column.null_count > 0 && form != Form::None {
             let bits = BooleanBuffer::new(self.buffer(view, column.validity, column.validity_length), first_row, rows);
             builder = builder.nulls(Some(NullBuffer::new(bits)));
         }
-        if spark_type.is_variable() {
-            let offsets = self.buffer(view, column.offsets, column.offsets_length);
-            check_offsets(index, &offsets, first_row, rows, column)?;
-            builder = builder.add_buffer(offsets);
+        match form {
+            Form::None | Form::Struct(_) => {}
+            Form::Bits | Form::Fixed(_) => {
+                builder = builder.add_buffer(self.buffer(view, column.values, column.values_length));
+            }
+            Form::Variable | Form::List(_) => {
+                let end = children.first().map_or(column.values_length, |child| child.descriptor.rows);
+                let offsets = self.buffer(view, column.offsets, column.offsets_length);
+                check_offsets(index, &offsets, column, end)?;
+                builder = builder.add_buffer(offsets);
+                if children.is_empty() {
+                    builder = builder.add_buffer(self.buffer(view, column.values, column.values_length));
+                }
+            }
         }
-        builder = builder.add_buffer(self.buffer(view, column.values, column.values_length));
+        for (child, child_type) in children.iter().zip(&types) {
+            builder = builder.add_child_data(self.array(view, index, child, child_type, time_zone)?);
+        }
         // SAFETY: lengths, offsets and alignment were checked above and in `BatchView::parse`. Strings may hold bytes that
         // are no UTF-8 (Spark allows it): rudf never makes a `&str` of them, and pyarrow decodes, and so checks, each.
         Ok(unsafe { builder.build_unchecked() })
@@ -82,36 +100,17 @@ impl BatchMemory {
     }
 }
 
-fn check_length(
-    column: usize,
-    buffer: &'static str,
-    length: usize,
-    rows: usize,
-    spark_type: SparkType,
-) -> Result<(), ColumnError> {
-    let need = match spark_type {
-        SparkType::Boolean => rows.div_ceil(8),
-        _ => rows.saturating_mul(spark_type.width()),
-    };
-    if length < need { Err(ColumnError::TooShort { column, buffer, length, rows }) } else { Ok(()) }
-}
-
-/// Offsets must rise and stay within the bytes: otherwise a reader would leave the batch.
-fn check_offsets(
-    column: usize,
-    offsets: &Buffer,
-    first_row: usize,
-    rows: usize,
-    descriptor: &ColumnDescriptor,
-) -> Result<(), ColumnError> {
-    let wrong = || ColumnError::Offsets { column, bytes: descriptor.values_length as usize };
+/// Offsets must rise and stay before `end`: otherwise a reader would leave the batch.
+fn check_offsets(column: usize, offsets: &Buffer, descriptor: &ColumnDescriptor, end: u64) -> Result<(), ColumnError> {
+    let wrong = || ColumnError::Offsets { column, end };
     if descriptor.offset_width != 4 {
         return Err(wrong());
     }
+    let (first_row, rows) = (descriptor.first_row as usize, descriptor.rows as usize);
     let offsets: &[i32] = offsets.typed_data();
     let offsets = offsets.get(first_row..=first_row + rows).ok_or_else(wrong)?;
     let rising = offsets.windows(2).fold(true, |rising, pair| rising & (pair[0] <= pair[1]));
-    let inside = offsets.first().is_some_and(|first| *first >= 0)
-        && offsets.last().is_some_and(|last| *last as u64 <= descriptor.values_length);
+    let inside =
+        offsets.first().is_some_and(|first| *first >= 0) && offsets.last().is_some_and(|last| *last as u64 <= end);
     if rising && inside { Ok(()) } else { Err(wrong()) }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`types`]: the Spark types that rudf runs, and their Arrow forms;
 //! - [`batch`]: arrays over a batch in somebody else's memory, without a copy;
+//! - [`datetime`]: Python's dates and times;
 //! - [`input`]: rows of arrays as the Python values that PySpark would give;
 //! - [`output`]: Python results as arrays, where their types are the declared ones;
 //! - [`writer`]: arrays laid out as a batch.
@@ -10,6 +11,7 @@
 //! `rudf.worker.coercion`.
 
 pub mod batch;
+pub mod datetime;
 pub mod input;
 pub mod output;
 pub mod types;
@@ -32,6 +34,6 @@ pub enum ColumnError {
     TooShort { column: usize, buffer: &'static str, length: usize, rows: usize },
     #[error("column {column} has {have} rows and the batch {need}")]
     Rows { column: usize, have: usize, need: usize },
-    #[error("column {column}: the offsets of its values do not rise from 0 to at most {bytes}")]
-    Offsets { column: usize, bytes: usize },
+    #[error("column {column}: the offsets of its values do not rise from 0 to at most {end}")]
+    Offsets { column: usize, end: u64 },
 }

@@ -6,15 +6,16 @@
 use arrow_array::{
     Array,
     builder::{
-        ArrayBuilder as _, BinaryBuilder, BooleanBuilder, Date32Builder, Float32Builder, Float64Builder, Int8Builder,
-        Int16Builder, Int32Builder, Int64Builder, LargeBinaryBuilder, LargeStringBuilder, StringBuilder,
-        TimestampMicrosecondBuilder,
+        ArrayBuilder as _, BinaryBuilder, BooleanBuilder, Date32Builder, DurationMicrosecondBuilder, Float32Builder,
+        Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder, LargeBinaryBuilder, LargeStringBuilder,
+        StringBuilder, TimestampMicrosecondBuilder,
     },
 };
 use arrow_data::ArrayData;
+use arrow_schema::DataType;
 use pyo3::{ffi, prelude::*};
 
-use crate::SparkType;
+use crate::{SparkType, datetime::DateTimes};
 
 /// Doubles represent every integer up to here; pyarrow refuses larger ones.
 const DOUBLE_INTEGERS: i64 = 1 << 53;
@@ -34,23 +35,10 @@ pub enum Pushed {
     Raised,
 }
 
-/// Python objects that results are compared with or converted by (`rudf.worker.datetimes`).
-#[derive(Debug)]
-pub struct ResultTypes {
-    /// `datetime.date`.
-    pub date: Py<PyAny>,
-    /// `datetime.datetime`.
-    pub datetime: Py<PyAny>,
-    /// `datetime.date` to days since 1970-01-01.
-    pub to_days: Py<PyAny>,
-    /// `datetime.datetime` to microseconds since 1970-01-01 UTC.
-    pub to_micros: Py<PyAny>,
-}
-
 /// Collects the results of one function over one batch.
 pub struct ResultColumn<'a> {
     builder: Builder,
-    types: &'a ResultTypes,
+    times: &'a DateTimes,
     /// Rows of a float or double column whose values were integers: should PySpark's conversion get the results after
     /// all, it has to get them as they were.
     integers: Vec<(usize, i64)>,
@@ -70,12 +58,16 @@ enum Builder {
     LargeBinary(LargeBinaryBuilder),
     Date(Date32Builder),
     Timestamp(TimestampMicrosecondBuilder),
+    TimestampNtz(TimestampMicrosecondBuilder),
+    DayTimeInterval(DurationMicrosecondBuilder),
+    /// All values of such a type are PySpark's to convert.
+    Foreign,
 }
 
 impl<'a> ResultColumn<'a> {
     /// An empty column with room for `rows`.
     #[must_use]
-    pub fn new(spark_type: SparkType, time_zone: &str, rows: usize, types: &'a ResultTypes) -> Self {
+    pub fn new(spark_type: &SparkType, time_zone: &str, rows: usize, times: &'a DateTimes) -> Self {
         let builder = match spark_type {
             SparkType::Boolean => Builder::Boolean(BooleanBuilder::with_capacity(rows)),
             SparkType::Byte => Builder::Byte(Int8Builder::with_capacity(rows)),
@@ -90,8 +82,16 @@ impl<'a> ResultColumn<'a> {
             SparkType::Timestamp => {
                 Builder::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_timezone(time_zone))
             }
+            SparkType::TimestampNtz => Builder::TimestampNtz(TimestampMicrosecondBuilder::with_capacity(rows)),
+            SparkType::DayTimeInterval => Builder::DayTimeInterval(DurationMicrosecondBuilder::with_capacity(rows)),
+            SparkType::Null
+            | SparkType::Time
+            | SparkType::Decimal { .. }
+            | SparkType::Array { .. }
+            | SparkType::Map { .. }
+            | SparkType::Struct(_) => Builder::Foreign,
         };
-        Self { builder, types, integers: Vec::new() }
+        Self { builder, times, integers: Vec::new() }
     }
 
     /// Appends a value, which stays the caller's.
@@ -101,6 +101,9 @@ impl<'a> ResultColumn<'a> {
     pub unsafe fn push(&mut self, py: Python<'_>, value: *mut ffi::PyObject) -> Pushed {
         // SAFETY: the interpreter's lock is held (`py`), and the value is live (the caller's promise).
         unsafe {
+            if matches!(self.builder, Builder::Foreign) {
+                return Pushed::Foreign;
+            }
             if value == ffi::Py_None() {
                 self.push_null();
                 return Pushed::Taken;
@@ -145,24 +148,26 @@ impl<'a> ResultColumn<'a> {
                 },
                 Builder::String(_) | Builder::LargeString(_) => return self.push_string(py, value),
                 Builder::Binary(_) | Builder::LargeBinary(_) => return self.push_binary(value),
-                Builder::Date(builder) => {
-                    if ffi::Py_TYPE(value).cast() != self.types.date.as_ptr() {
-                        return Pushed::Foreign;
-                    }
-                    match converted(py, &self.types.to_days, value).map(i32::try_from) {
-                        Some(Ok(days)) => builder.append_value(days),
-                        _ => return Pushed::Raised,
-                    }
-                }
-                Builder::Timestamp(builder) => {
-                    if ffi::Py_TYPE(value).cast() != self.types.datetime.as_ptr() {
-                        return Pushed::Foreign;
-                    }
-                    match converted(py, &self.types.to_micros, value) {
-                        Some(micros) => builder.append_value(micros),
-                        None => return Pushed::Raised,
-                    }
-                }
+                Builder::Date(builder) => match self.times.days_of(py, value) {
+                    Some(Ok(days)) => builder.append_value(days),
+                    Some(Err(())) => return Pushed::Raised,
+                    None => return Pushed::Foreign,
+                },
+                Builder::Timestamp(builder) => match self.times.instant(py, value) {
+                    Some(Ok(micros)) => builder.append_value(micros),
+                    Some(Err(())) => return Pushed::Raised,
+                    None => return Pushed::Foreign,
+                },
+                Builder::TimestampNtz(builder) => match self.times.naive_micros(py, value) {
+                    Some(Ok(micros)) => builder.append_value(micros),
+                    Some(Err(())) => return Pushed::Raised,
+                    None => return Pushed::Foreign,
+                },
+                Builder::DayTimeInterval(builder) => match self.times.micros_of_delta(py, value) {
+                    Some(micros) => builder.append_value(micros),
+                    None => return Pushed::Foreign,
+                },
+                Builder::Foreign => return Pushed::Foreign,
             }
         }
         Pushed::Taken
@@ -182,7 +187,9 @@ impl<'a> ResultColumn<'a> {
             Builder::Binary(builder) => builder.append_null(),
             Builder::LargeBinary(builder) => builder.append_null(),
             Builder::Date(builder) => builder.append_null(),
-            Builder::Timestamp(builder) => builder.append_null(),
+            Builder::Timestamp(builder) | Builder::TimestampNtz(builder) => builder.append_null(),
+            Builder::DayTimeInterval(builder) => builder.append_null(),
+            Builder::Foreign => {}
         }
     }
 
@@ -265,7 +272,9 @@ impl<'a> ResultColumn<'a> {
             Builder::Binary(builder) => builder.finish().into_data(),
             Builder::LargeBinary(builder) => builder.finish().into_data(),
             Builder::Date(builder) => builder.finish().into_data(),
-            Builder::Timestamp(builder) => builder.finish().into_data(),
+            Builder::Timestamp(builder) | Builder::TimestampNtz(builder) => builder.finish().into_data(),
+            Builder::DayTimeInterval(builder) => builder.finish().into_data(),
+            Builder::Foreign => ArrayData::new_empty(&DataType::Null),
         };
         (array, self.integers)
     }
@@ -305,26 +314,5 @@ unsafe fn floating(py: Python<'_>, value: *mut ffi::PyObject, integers: i64) -> 
         }
         let number = integer(py, value)?;
         (-integers..=integers).contains(&number).then_some(Number::Integer(number))
-    }
-}
-
-/// Calls a converter that gives an integer; none with an exception set where it fails.
-///
-/// # Safety
-/// `value` is a live Python object.
-unsafe fn converted(py: Python<'_>, converter: &Py<PyAny>, value: *mut ffi::PyObject) -> Option<i64> {
-    // SAFETY: the lock is held and the value is live; a null ends the argument list.
-    unsafe {
-        let number =
-            ffi::PyObject_CallFunctionObjArgs(converter.as_ptr(), value, std::ptr::null_mut::<ffi::PyObject>());
-        if number.is_null() {
-            return None;
-        }
-        let result = integer(py, number);
-        ffi::Py_DECREF(number);
-        if result.is_none() {
-            ffi::PyErr_SetString(ffi::PyExc_OverflowError, c"a date or time is out of range".as_ptr());
-        }
-        result
     }
 }

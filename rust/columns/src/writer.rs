@@ -1,5 +1,7 @@
 //! Lays arrays out as a batch in memory, with one copy of each buffer.
 
+use std::ops::Range;
+
 use arrow_buffer::{BooleanBuffer, Buffer};
 use arrow_data::ArrayData;
 use arrow_schema::DataType;
@@ -10,6 +12,8 @@ use crate::ColumnError;
 /// Arrays on their way into a batch: where each buffer will lie is settled, nothing is copied yet.
 pub struct BatchImage<'a> {
     rows: usize,
+    columns: usize,
+    /// The columns', and behind them their children's.
     descriptors: Vec<ColumnDescriptor>,
     parts: Vec<(usize, Part<'a>)>,
     length: usize,
@@ -49,14 +53,14 @@ impl<'a> BatchImage<'a> {
     /// [`ColumnError::Type`] for arrays of a type that batches do not hold, [`ColumnError::Rows`] where one has another
     /// number of rows.
     pub fn plan(arrays: &'a [ArrayData], rows: usize) -> Result<Self, ColumnError> {
-        let length = header_bytes(arrays.len());
-        let mut image = Self { rows, descriptors: Vec::with_capacity(arrays.len()), parts: Vec::new(), length };
+        let length = header_bytes(arrays.iter().map(descriptors).sum());
+        let none = vec![ColumnDescriptor::default(); arrays.len()];
+        let mut image = Self { rows, columns: arrays.len(), descriptors: none, parts: Vec::new(), length };
         for (index, array) in arrays.iter().enumerate() {
             if array.len() != rows {
                 return Err(ColumnError::Rows { column: index, have: array.len(), need: rows });
             }
-            let descriptor = image.column(array)?;
-            image.descriptors.push(descriptor);
+            image.column(index, array, 0, rows)?;
         }
         Ok(image)
     }
@@ -75,39 +79,79 @@ impl<'a> BatchImage<'a> {
         (position as u64, length as u64)
     }
 
-    fn column(&mut self, array: &'a ArrayData) -> Result<ColumnDescriptor, ColumnError> {
-        let mut column = ColumnDescriptor::default();
-        if let Some(nulls) = array.nulls().filter(|nulls| nulls.null_count() > 0) {
+    /// Plans `rows` rows of an array, from `from` on, as the column whose descriptor has the number `index`.
+    fn column(&mut self, index: usize, array: &'a ArrayData, from: usize, rows: usize) -> Result<(), ColumnError> {
+        let mut column = ColumnDescriptor { rows: rows as u64, ..ColumnDescriptor::default() };
+        let nulls = array.nulls().map(|nulls| nulls.slice(from, rows));
+        if let Some(nulls) = nulls.filter(|nulls| nulls.null_count() > 0) {
             column.null_count = nulls.null_count() as u64;
             (column.validity, column.validity_length) = self.place(Part::Bits(nulls.inner().sliced()));
         }
         let unsupported = || ColumnError::Type(array.data_type().to_string());
-        let (first, rows) = (array.offset(), array.len());
+        let first = array.offset() + from;
         let buffer = |index: usize| array.buffers().get(index).map_or(&[][..], |buffer| buffer.as_slice());
-        let values = match array.data_type() {
-            DataType::Boolean if rows > 0 => {
-                Part::Bits(BooleanBuffer::new(array.buffers()[0].clone(), first, rows).sliced())
-            }
-            DataType::Boolean => Part::Bytes(&[]),
-            DataType::Utf8 | DataType::Binary => {
-                let offsets: &[i32] = if rows == 0 { &[0] } else { &array.buffer(0)[..=rows] };
+        // The part of the bytes, or of the one child, that the rows refer to.
+        let mut range = 0..0;
+        match array.data_type() {
+            DataType::Utf8 | DataType::Binary | DataType::List(_) | DataType::Map(..) => {
+                let offsets: &[i32] = if rows == 0 { &[0] } else { &array.buffer(0)[from..=from + rows] };
                 column.offset_width = 4;
                 (column.offsets, column.offsets_length) = self.place(Part::Offsets(offsets));
-                Part::Bytes(between(buffer(1), offsets[0] as usize, offsets[rows] as usize).ok_or_else(unsupported)?)
+                range = offsets[0] as usize..offsets[rows] as usize;
             }
-            DataType::LargeUtf8 | DataType::LargeBinary => {
-                let offsets: &[i64] = if rows == 0 { &[0] } else { &array.buffer(0)[..=rows] };
+            DataType::LargeUtf8 | DataType::LargeBinary | DataType::LargeList(_) => {
+                let offsets: &[i64] = if rows == 0 { &[0] } else { &array.buffer(0)[from..=from + rows] };
                 column.offset_width = 8;
                 (column.offsets, column.offsets_length) = self.place(Part::LargeOffsets(offsets));
-                Part::Bytes(between(buffer(1), offsets[0] as usize, offsets[rows] as usize).ok_or_else(unsupported)?)
+                range = offsets[0] as usize..offsets[rows] as usize;
+            }
+            _ => {}
+        }
+        match array.data_type() {
+            DataType::Null => {}
+            DataType::Boolean if rows > 0 => {
+                let bits = BooleanBuffer::new(array.buffers()[0].clone(), first, rows).sliced();
+                (column.values, column.values_length) = self.place(Part::Bits(bits));
+            }
+            DataType::Boolean => {}
+            DataType::Struct(_) => self.children(&mut column, array, first..first + rows)?,
+            DataType::List(_) | DataType::LargeList(_) | DataType::Map(..) => {
+                self.children(&mut column, array, range)?
             }
             other => {
-                let width = other.primitive_width().ok_or_else(unsupported)?;
-                Part::Bytes(between(buffer(0), first * width, (first + rows) * width).ok_or_else(unsupported)?)
+                let (from, range) = match other.primitive_width() {
+                    Some(width) => (0, first * width..(first + rows) * width),
+                    None if column.offset_width > 0 => (1, range),
+                    None => return Err(unsupported()),
+                };
+                let bytes = buffer(from).get(range).ok_or_else(unsupported)?;
+                (column.values, column.values_length) = self.place(Part::Bytes(bytes));
             }
-        };
-        (column.values, column.values_length) = self.place(values);
-        Ok(column)
+        }
+        self.descriptors[index] = column;
+        Ok(())
+    }
+
+    /// Plans the same rows of all children of an array.
+    fn children(
+        &mut self,
+        column: &mut ColumnDescriptor,
+        array: &'a ArrayData,
+        rows: Range<usize>,
+    ) -> Result<(), ColumnError> {
+        let children = array.child_data();
+        let first = self.descriptors.len();
+        self.descriptors.resize(first + children.len(), ColumnDescriptor::default());
+        if !children.is_empty() {
+            (column.children, column.child_count) = (header_bytes(first) as u64, children.len() as u64);
+        }
+        for (index, child) in children.iter().enumerate() {
+            if rows.end > child.len() {
+                return Err(ColumnError::Rows { column: index, have: child.len(), need: rows.end });
+            }
+            self.column(first + index, child, rows.start, rows.len())?;
+        }
+        Ok(())
     }
 
     /// Copies the batch to `base`.
@@ -119,8 +163,10 @@ impl<'a> BatchImage<'a> {
             // SAFETY: `place` counted these bytes into the length that the caller promises.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), base.add(position), bytes.len()) };
         };
-        let header = [BATCH_MAGIC, self.rows as u64, self.descriptors.len() as u64, 0];
-        for (index, word) in header.into_iter().chain(self.descriptors.iter().flat_map(words)).enumerate() {
+        let header = [BATCH_MAGIC, self.rows as u64, self.columns as u64, 0];
+        for (index, word) in
+            header.into_iter().chain(self.descriptors.iter().flat_map(ColumnDescriptor::words)).enumerate()
+        {
             copy(8 * index, &word.to_le_bytes());
         }
         for (position, part) in &self.parts {
@@ -141,21 +187,7 @@ impl<'a> BatchImage<'a> {
     }
 }
 
-fn between(bytes: &[u8], from: usize, to: usize) -> Option<&[u8]> {
-    bytes.get(from..to)
-}
-
-fn words(c: &ColumnDescriptor) -> [u64; 10] {
-    [
-        c.null_count,
-        c.first_row,
-        c.offset_width,
-        c.validity,
-        c.validity_length,
-        c.offsets,
-        c.offsets_length,
-        c.values,
-        c.values_length,
-        c.reserved,
-    ]
+/// Descriptors of an array, those of its children included.
+fn descriptors(array: &ArrayData) -> usize {
+    1 + array.child_data().iter().map(descriptors).sum::<usize>()
 }

@@ -5,6 +5,7 @@
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
 use arrow_data::ArrayData;
+use arrow_schema::DataType;
 use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     intern,
@@ -44,5 +45,20 @@ pub fn from_pyarrow(array: &Bound<'_, PyAny>) -> PyResult<ArrayData> {
     array.call_method1(intern!(array.py(), "_export_to_c"), (&raw mut exported as usize, &raw mut schema as usize))?;
     // SAFETY: pyarrow has just filled both structures.
     let data = unsafe { from_ffi(exported, &schema) };
-    data.map_err(|error| PyTypeError::new_err(error.to_string()))
+    let data = data.map_err(|error| PyTypeError::new_err(error.to_string()))?;
+    check_fields(&data)?;
+    Ok(data)
+}
+
+/// Refuses structs whose fields have too few rows: pyarrow itself makes such arrays (of casts of slices, for one).
+fn check_fields(array: &ArrayData) -> PyResult<()> {
+    let end = array.offset() + array.len();
+    for child in array.child_data() {
+        if matches!(array.data_type(), DataType::Struct(_)) && child.len() < end {
+            let message = format!("an array of structs refers to {end} rows of a field that has {}", child.len());
+            return Err(PyValueError::new_err(message));
+        }
+        check_fields(child)?;
+    }
+    Ok(())
 }

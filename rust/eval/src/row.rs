@@ -12,8 +12,8 @@ use pyo3::{
 };
 use rudf_columns::{
     SparkType,
-    input::{ColumnReader, TimeConverters},
-    output::{Pushed, ResultColumn, ResultTypes},
+    input::{ColumnReader, ValueMaker},
+    output::{Pushed, ResultColumn},
 };
 use rudf_segment::message::Settings;
 
@@ -42,10 +42,7 @@ pub(crate) struct RowFunction {
     function: Function,
     /// A tuple of names, or none.
     keywords: Option<Py<PyTuple>>,
-    inputs: TimeConverters,
-    /// For reading results back, where timestamps have to keep their instant.
-    aware: TimeConverters,
-    results: ResultTypes,
+    maker: ValueMaker,
 }
 
 /// What stopped the fast loop: the value of this row is not of the declared type.
@@ -55,29 +52,22 @@ struct Foreign {
 }
 
 impl RowFunction {
-    pub(crate) fn new(py: Python<'_>, function: Function, settings: &Settings) -> Result<Self, SessionError> {
+    pub(crate) fn new(
+        py: Python<'_>,
+        function: Function,
+        types: &[SparkType],
+        settings: &Settings,
+    ) -> Result<Self, SessionError> {
         let name = function.name.clone();
-        Self::prepare(py, function).map_err(|error| python_error(py, error, &name, None, settings))
+        let taken: Vec<_> = function.columns.iter().map(|column| types[*column].clone()).collect();
+        Self::prepare(py, function, &taken, settings).map_err(|error| python_error(py, error, &name, None, settings))
     }
 
-    fn prepare(py: Python<'_>, function: Function) -> PyResult<Self> {
+    fn prepare(py: Python<'_>, function: Function, types: &[SparkType], settings: &Settings) -> PyResult<Self> {
         let keywords =
             if function.keywords.is_empty() { None } else { Some(PyTuple::new(py, &function.keywords)?.unbind()) };
-        let datetime = py.import("datetime")?;
-        let converters = py.import("rudf.worker.datetimes")?;
-        let get = |name: &str| converters.getattr(name).map(Bound::unbind);
-        Ok(Self {
-            function,
-            keywords,
-            inputs: TimeConverters { date: get("date_of_days")?, timestamp: get("local_of_micros")? },
-            aware: TimeConverters { date: get("date_of_days")?, timestamp: get("utc_of_micros")? },
-            results: ResultTypes {
-                date: datetime.getattr("date")?.unbind(),
-                datetime: datetime.getattr("datetime")?.unbind(),
-                to_days: get("days_of_date")?,
-                to_micros: get("micros_of_datetime")?,
-            },
-        })
+        let maker = ValueMaker::new(py, types, settings.binary_as_bytes)?;
+        Ok(Self { function, keywords, maker })
     }
 
     /// The results of `rows` rows.
@@ -93,15 +83,17 @@ impl RowFunction {
         let columns = &self.function.columns;
         let readers: Vec<_> = columns
             .iter()
-            .map(|column| ColumnReader::new(&arrays[*column], types[*column], settings.binary_as_bytes, &self.inputs))
+            .map(|column| ColumnReader::new(py, &arrays[*column], &types[*column], &self.maker))
             .collect();
-        let result_type = self.function.result_type;
-        let mut results = ResultColumn::new(result_type, &settings.session_time_zone, rows, &self.results);
+        let times = &self.maker.times;
+        let result_type = &self.function.result_type;
+        let mut results = ResultColumn::new(result_type, &settings.session_time_zone, rows, times);
         let mut calls = Calls::new(self, &readers);
         let fail = |error: PyErr, row: usize| {
             let place = Place { batch, row: Some(row) };
             python_error(py, self.translate(py, error), &self.function.name, Some(place), settings)
         };
+        times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut foreign = None;
         for row in 0..rows {
             let value = calls.call(py, row).map_err(|error| fail(error, row))?;
@@ -116,8 +108,12 @@ impl RowFunction {
             }
         }
         let (taken, integers) = results.finish();
-        let Some(foreign) = foreign else { return Ok(taken) };
-        let values = self.collect(py, (&taken, &integers), foreign, rows, &mut calls, &fail)?;
+        let values = match foreign {
+            Some(foreign) => self.collect(py, (&taken, &integers), foreign, rows, &mut calls, &fail)?,
+            None if result_type.has_builder() => return Ok(taken),
+            // There are no rows.
+            None => PyList::empty(py),
+        };
         self.coerce(py, &values, settings).map_err(|error| {
             let place = Place { batch, row: None };
             python_error(py, error, &self.function.name, Some(place), settings)
@@ -136,17 +132,20 @@ impl RowFunction {
     ) -> Result<Bound<'py, PyList>, SessionError> {
         let values = PyList::empty(py);
         let append = |value: Bound<'py, PyAny>, row: usize| values.append(value).map_err(|error| fail(error, row));
-        let reader = ColumnReader::new(taken, self.function.result_type, true, &self.aware);
-        let mut integers = integers.iter().peekable();
-        for row in 0..foreign.row {
-            if let Some((_, number)) = integers.next_if(|(at, _)| *at == row) {
-                let Ok(number) = number.into_pyobject(py);
-                append(number.into_any(), row)?;
-                continue;
+        // A type without a builder has taken nothing, and has no column that could be read.
+        if foreign.row > 0 {
+            let reader = ColumnReader::of_results(py, taken, &self.function.result_type, &self.maker);
+            let mut integers = integers.iter().peekable();
+            for row in 0..foreign.row {
+                if let Some((_, number)) = integers.next_if(|(at, _)| *at == row) {
+                    let Ok(number) = number.into_pyobject(py);
+                    append(number.into_any(), row)?;
+                    continue;
+                }
+                // SAFETY: `value` gives a new reference, or null with an exception set.
+                let value = unsafe { Bound::from_owned_ptr_or_err(py, reader.value(py, row)) };
+                append(value.map_err(|error| fail(error, row))?, row)?;
             }
-            // SAFETY: `value` gives a new reference, or null with an exception set.
-            let value = unsafe { Bound::from_owned_ptr_or_err(py, reader.value(py, row)) };
-            append(value.map_err(|error| fail(error, row))?, row)?;
         }
         append(foreign.value.into_bound(py), foreign.row)?;
         for row in foreign.row + 1..rows {

@@ -6,7 +6,7 @@ use pyo3::{
     types::{PyBytes, PyDict},
 };
 use rudf_columns::{BatchMemory, SparkType};
-use rudf_segment::message::{FunctionSpec, SessionMessage, Settings};
+use rudf_segment::message::{FunctionSpec, SessionMessage, SessionSpec, Settings};
 
 use crate::{
     error::{Place, SessionError, python_error},
@@ -62,19 +62,16 @@ impl Session {
         let message = SessionMessage::decode(message)?;
         let spec = &message.spec;
         check_version(py, &spec.python_version)?;
-        check_packages(py, spec.eval_type)?;
+        check_packages(py, spec)?;
         set_up_services(py, &message)?;
         let inputs = spec.inputs.iter().map(SparkType::from_json).collect::<Result<Vec<_>, _>>()?;
         let functions =
             spec.functions.iter().map(|f| unpickle(py, &message, f)).collect::<Result<Vec<_>, SessionError>>()?;
         let functions = match spec.eval_type {
-            eval_type::ARROW_BATCHED => Functions::Rows(
-                functions.into_iter().map(|function| RowFunction::new(py, function, &spec.settings)).collect::<Result<
-                    _,
-                    SessionError,
-                >>(
-                )?,
-            ),
+            eval_type::ARROW_BATCHED => {
+                let prepare = |function| RowFunction::new(py, function, &inputs, &spec.settings);
+                Functions::Rows(functions.into_iter().map(prepare).collect::<Result<_, SessionError>>()?)
+            }
             kind @ (eval_type::SCALAR_PANDAS | eval_type::SCALAR_ARROW) => {
                 Functions::Vectorized(VectorizedFunctions::new(py, kind, functions, &spec.inputs, &spec.settings)?)
             }
@@ -118,8 +115,11 @@ fn check_version(py: Python<'_>, pickled_by: &str) -> Result<(), SessionError> {
 
 /// Functions of whole columns need the packages whose types they take. Asked before anything is unpickled: annotations
 /// refer to these types, and would fail as an error of the function's.
-fn check_packages(py: Python<'_>, kind: i32) -> Result<(), SessionError> {
-    let packages: &[&str] = match kind {
+fn check_packages(py: Python<'_>, spec: &SessionSpec) -> Result<(), SessionError> {
+    let converted =
+        |function: &FunctionSpec| SparkType::from_json(&function.result_type).is_ok_and(|t| !t.has_builder());
+    let packages: &[&str] = match spec.eval_type {
+        eval_type::ARROW_BATCHED if spec.functions.iter().any(converted) => &["pyarrow"],
         eval_type::SCALAR_PANDAS => &["pyarrow", "pandas"],
         eval_type::SCALAR_ARROW => &["pyarrow"],
         _ => &[],
@@ -127,7 +127,7 @@ fn check_packages(py: Python<'_>, kind: i32) -> Result<(), SessionError> {
     for package in packages {
         py.import(*package).map_err(|error| {
             SessionError::environment(format!(
-                "functions of this kind need {package}, and this Python has none: {error}"
+                "functions of this kind or type need {package}, and this Python has none: {error}"
             ))
         })?;
     }

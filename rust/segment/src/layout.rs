@@ -8,14 +8,29 @@
 //! | 1 | rows |
 //! | 2 | columns |
 //! | 3 | reserved, 0 |
-//! | 4 + 10·i … | [`ColumnDescriptor`] of column i |
+//! | 4 + 12·i … | [`ColumnDescriptor`] of column i |
+//!
+//! A column of a nested type has children, whose descriptors lie one behind the other at a position further on:
+//!
+//! | type | buffers of its own | children |
+//! | --- | --- | --- |
+//! | array | offsets into the child's rows | its elements |
+//! | map | offsets into the child's rows | a struct of key and value, its entries |
+//! | struct | none but validity | its fields, each with as many rows |
+//! | variant | as a struct | value, metadata |
+//! | calendar interval | as a struct | months, days, microseconds |
+//! | void | none | none |
+//!
+//! What is said of "rows" holds for a child's own number of rows, and its offsets count from its own first row.
 //!
 //! Buffers follow in any order, each aligned to [`BUFFER_ALIGNMENT`]; their content is Arrow's columnar format
 //! (<https://arrow.apache.org/docs/format/Columnar.html>): validity bitmap with 1 = valid, bit-packed booleans,
-//! strings and binaries as offsets + bytes. In a batch, positions are relative to its first byte and 0 means
+//! strings and binaries as offsets + bytes, decimals in 128 bits. In a batch, positions are relative to its first byte and 0 means
 //! "absent"; in the results of an embedded worker they are absolute addresses and 0 means "absent" too.
 
 use std::mem::size_of;
+
+use serde_json::Value;
 
 /// First word of every batch: the bytes `RUDFBAT1`.
 pub const BATCH_MAGIC: u64 = u64::from_le_bytes(*b"RUDFBAT1");
@@ -48,8 +63,22 @@ pub struct ColumnDescriptor {
     /// Values, or the bytes that the offsets point into; 0 where there are none.
     pub values: u64,
     pub values_length: u64,
-    pub reserved: u64,
+    /// The first child's descriptor, aligned to 8 bytes; the others follow it. 0 where there are none.
+    pub children: u64,
+    pub child_count: u64,
+    /// Rows of the column: the batch's, or what a child has of its own.
+    pub rows: u64,
 }
+
+/// A column whose descriptor, and those of its children, have been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    pub descriptor: ColumnDescriptor,
+    pub children: Vec<Column>,
+}
+
+/// How deep columns may be nested: more than any type that can be written down.
+const MAX_DEPTH: usize = 128;
 
 /// A batch whose header and descriptors have been checked against its length. Offsets *within* a string column are not
 /// checked here: they belong to the reader of the column.
@@ -57,7 +86,7 @@ pub struct ColumnDescriptor {
 pub struct BatchView<'a> {
     bytes: &'a [u8],
     rows: usize,
-    columns: Vec<ColumnDescriptor>,
+    columns: Vec<Column>,
 }
 
 /// Why bytes were refused as a batch.
@@ -77,6 +106,12 @@ pub enum LayoutError {
     OffsetWidth { column: usize, width: u64 },
     #[error("batch has {have} columns and should have {need}")]
     Columns { have: usize, need: usize },
+    #[error("column {column}: its children, or theirs, do not lie behind it in the batch or are nested too deeply")]
+    Children { column: usize },
+    #[error("column {column} has {have} rows in a batch of {need}")]
+    Rows { column: usize, have: u64, need: u64 },
+    #[error("column {column}: it, or a part of it, has {have} children where its type has {need}")]
+    ChildCount { column: usize, have: usize, need: usize },
     #[error("column {column}: {nulls} nulls without a validity bitmap, or more nulls than rows")]
     Nulls { column: usize, nulls: u64 },
 }
@@ -100,9 +135,9 @@ impl<'a> BatchView<'a> {
         self.rows
     }
 
-    /// Descriptors, one a column; positions are relative to [`Self::bytes`].
+    /// The columns, without those that are others' children; positions are relative to [`Self::bytes`].
     #[must_use]
-    pub fn columns(&self) -> &[ColumnDescriptor] {
+    pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
@@ -119,14 +154,14 @@ impl<'a> BatchView<'a> {
     }
 }
 
-/// Bytes of the header and descriptors of a batch of that many columns.
+/// Bytes of the header of a batch with that many descriptors, those of children included.
 #[must_use]
 pub const fn header_bytes(columns: usize) -> usize {
     (HEADER_WORDS + columns * DESCRIPTOR_WORDS) * size_of::<u64>()
 }
 
 /// Rows and descriptors of a batch of `have` bytes that begins with `header`.
-fn read_header(header: &[u8], have: usize) -> Result<(usize, Vec<ColumnDescriptor>), LayoutError> {
+fn read_header(header: &[u8], have: usize) -> Result<(usize, Vec<Column>), LayoutError> {
     let truncated = |need| LayoutError::Truncated { have, need };
     let word = |index: usize| -> Option<u64> {
         let start = index.checked_mul(8)?;
@@ -146,81 +181,210 @@ fn read_header(header: &[u8], have: usize) -> Result<(usize, Vec<ColumnDescripto
         return Err(truncated(need));
     }
     let rows_usize = usize::try_from(rows).map_err(|_| truncated(usize::MAX))?;
+    let mut reader = DescriptorReader { header, have, left: header.len() / (DESCRIPTOR_WORDS * 8) };
     let columns = (0..count as usize)
         .map(|column| {
-            let at = |field: usize| word(HEADER_WORDS + column * DESCRIPTOR_WORDS + field).unwrap_or(0);
-            let descriptor = ColumnDescriptor {
-                null_count: at(0),
-                first_row: at(1),
-                offset_width: at(2),
-                validity: at(3),
-                validity_length: at(4),
-                offsets: at(5),
-                offsets_length: at(6),
-                values: at(7),
-                values_length: at(8),
-                reserved: at(9),
-            };
-            descriptor.check(column, rows, have).map(|()| descriptor)
+            let read = reader.column(column, header_bytes(column), 0)?;
+            let own = read.descriptor.rows;
+            if own == rows { Ok(read) } else { Err(LayoutError::Rows { column, have: own, need: rows }) }
         })
         .collect::<Result<_, _>>()?;
     Ok((rows_usize, columns))
 }
 
 /// How the values of a column lie in its buffers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
+    /// No buffers at all: nothing but nulls.
+    None,
     /// One bit a row.
     Bits,
     /// That many bytes a row.
     Fixed(usize),
     /// Offsets into bytes.
     Variable,
+    /// Offsets into the rows of the one child.
+    List(Box<Form>),
+    /// Children of as many rows.
+    Struct(Vec<Form>),
 }
 
 impl Form {
     /// The form of a Spark type, given as in Spark's `DataType.json`; none where batches hold no such columns.
     #[must_use]
-    pub fn of(spark_type: &serde_json::Value) -> Option<Self> {
-        Some(match spark_type.as_str()? {
+    pub fn of(spark_type: &Value) -> Option<Self> {
+        let Some(parts) = spark_type.as_object() else { return Self::of_name(spark_type.as_str()?) };
+        let form = |part: &str| Self::of(parts.get(part)?);
+        match parts.get("type")?.as_str()? {
+            "array" => Some(Self::List(Box::new(form("elementType")?))),
+            "map" => Some(Self::List(Box::new(Self::Struct(vec![form("keyType")?, form("valueType")?])))),
+            "struct" => {
+                let fields = parts.get("fields")?.as_array()?;
+                fields.iter().map(|field| Self::of(field.get("type")?)).collect::<Option<_>>().map(Self::Struct)
+            }
+            _ => None,
+        }
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        let (word, rest) = name.split_at(name.find([' ', '(']).unwrap_or(name.len()));
+        Some(match word {
+            "void" => Self::None,
             "boolean" => Self::Bits,
             "byte" => Self::Fixed(1),
             "short" => Self::Fixed(2),
             "integer" | "float" | "date" => Self::Fixed(4),
-            "long" | "double" | "timestamp" => Self::Fixed(8),
-            "string" | "binary" => Self::Variable,
+            "long" | "double" | "timestamp" | "timestamp_ntz" | "time" => Self::Fixed(8),
+            // `interval day to second`, `interval hour`; the others have months.
+            "interval" if DAY_TIME_FIELDS.iter().any(|field| rest.ends_with(field)) => Self::Fixed(8),
+            "decimal" => Self::Fixed(16),
+            // `string collate UNICODE`, `varchar(3)`.
+            "string" | "char" | "varchar" | "binary" => Self::Variable,
             _ => return None,
         })
     }
+
+    fn children(&self) -> &[Self] {
+        match self {
+            Self::List(child) => std::slice::from_ref(child),
+            Self::Struct(children) => children,
+            _ => &[],
+        }
+    }
+
+    /// Descriptors of a column of this form, those of its children included.
+    #[must_use]
+    pub fn descriptors(&self) -> usize {
+        1 + self.children().iter().map(Self::descriptors).sum::<usize>()
+    }
 }
 
-/// Rows and descriptors of results that another process wrote, and may still be writing to.
+/// Ends of the names of intervals without months.
+pub const DAY_TIME_FIELDS: [&str; 4] = [" day", " hour", " minute", " second"];
+
+/// Rows and columns of results that another process wrote, and may still be writing to.
 ///
-/// `header` is a copy of the first [`header_bytes`] of the results, which have `have` bytes in all: what is checked here
-/// cannot change any more. Buffers lie inside the results and are long enough for the rows. Offsets of strings are *not*
-/// checked: they can change at any time, so their reader checks each.
+/// `header` is a copy of the first bytes of the results, which have `have` bytes in all: [`header_bytes`] of all
+/// [`Form::descriptors`]. What is checked here cannot change any more. Buffers lie inside the results and are long enough
+/// for the rows. Offsets of strings and arrays are *not* checked: they can change at any time, so their reader checks each.
 ///
 /// # Errors
 /// A [`LayoutError`] that names the column and the buffer.
-pub fn read_results(header: &[u8], have: usize, forms: &[Form]) -> Result<(usize, Vec<ColumnDescriptor>), LayoutError> {
+pub fn read_results(header: &[u8], have: usize, forms: &[Form]) -> Result<(usize, Vec<Column>), LayoutError> {
     let (rows, columns) = read_header(header, have)?;
     if columns.len() != forms.len() {
         return Err(LayoutError::Columns { have: columns.len(), need: forms.len() });
     }
     for (index, (column, form)) in columns.iter().zip(forms).enumerate() {
-        column.check_form(index, rows as u64, *form)?;
+        column.check_form(index, form)?;
     }
     Ok((rows, columns))
 }
 
+impl Column {
+    /// Checks that the buffers and children of column `index`, or of one of its children, are what its form needs.
+    ///
+    /// # Errors
+    /// A [`LayoutError`] that says what is missing.
+    pub fn check_form(&self, index: usize, form: &Form) -> Result<(), LayoutError> {
+        self.descriptor.check_form(index, self.descriptor.rows, form)?;
+        let (have, need) = (self.children.len(), form.children().len());
+        if have != need {
+            return Err(LayoutError::ChildCount { column: index, have, need });
+        }
+        for (child, child_form) in self.children.iter().zip(form.children()) {
+            child.check_form(index, child_form)?;
+            let (have, need) = (child.descriptor.rows, self.descriptor.rows);
+            if matches!(form, Form::Struct(_)) && have != need {
+                return Err(LayoutError::Rows { column: index, have, need });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads the descriptors of a batch and checks each.
+struct DescriptorReader<'a> {
+    /// The bytes that descriptors lie in.
+    header: &'a [u8],
+    /// Bytes of the batch, which buffers lie in.
+    have: usize,
+    /// How many more there can be: children that several columns share would be read again and again.
+    left: usize,
+}
+
+impl DescriptorReader<'_> {
+    /// The descriptor at `position`, with its children. `column` is the batch's column that it belongs to.
+    fn column(&mut self, column: usize, position: usize, depth: usize) -> Result<Column, LayoutError> {
+        let misplaced = || LayoutError::Children { column };
+        self.left = self.left.checked_sub(1).ok_or_else(misplaced)?;
+        let descriptor = self.read(position).ok_or_else(misplaced)?;
+        descriptor.check(column, descriptor.rows, self.have)?;
+        if descriptor.child_count == 0 {
+            return Ok(Column { descriptor, children: Vec::new() });
+        }
+        let first = usize::try_from(descriptor.children).map_err(|_| misplaced())?;
+        let count = usize::try_from(descriptor.child_count).map_err(|_| misplaced())?;
+        // Descriptors lead only forward, so none can lead back to itself.
+        if depth == MAX_DEPTH || first <= position || !first.is_multiple_of(8) || count > self.left {
+            return Err(misplaced());
+        }
+        let place = |child: usize| child.checked_mul(DESCRIPTOR_WORDS * 8)?.checked_add(first);
+        let children = (0..count)
+            .map(|child| self.column(column, place(child).ok_or_else(misplaced)?, depth + 1))
+            .collect::<Result<_, _>>()?;
+        Ok(Column { descriptor, children })
+    }
+
+    fn read(&self, position: usize) -> Option<ColumnDescriptor> {
+        let bytes = self.header.get(position..)?.first_chunk::<{ DESCRIPTOR_WORDS * 8 }>()?;
+        let (words, _) = bytes.as_chunks::<8>();
+        let at = |field: usize| u64::from_le_bytes(words[field]);
+        Some(ColumnDescriptor {
+            null_count: at(0),
+            first_row: at(1),
+            offset_width: at(2),
+            validity: at(3),
+            validity_length: at(4),
+            offsets: at(5),
+            offsets_length: at(6),
+            values: at(7),
+            values_length: at(8),
+            children: at(9),
+            child_count: at(10),
+            rows: at(11),
+        })
+    }
+}
+
 impl ColumnDescriptor {
-    fn check_form(&self, column: usize, rows: u64, form: Form) -> Result<(), LayoutError> {
+    /// The words of a descriptor, in their order.
+    #[must_use]
+    pub fn words(&self) -> [u64; DESCRIPTOR_WORDS] {
+        [
+            self.null_count,
+            self.first_row,
+            self.offset_width,
+            self.validity,
+            self.validity_length,
+            self.offsets,
+            self.offsets_length,
+            self.values,
+            self.values_length,
+            self.children,
+            self.child_count,
+            self.rows,
+        ]
+    }
+
+    fn check_form(&self, column: usize, rows: u64, form: &Form) -> Result<(), LayoutError> {
         // `check` has bounded the sum.
         let end = self.first_row + rows;
         let (width, need) = match form {
             Form::Bits => (0, Some(end.div_ceil(8))),
-            Form::Fixed(bytes) => (0, end.checked_mul(bytes as u64)),
-            Form::Variable => (self.offset_width.max(4), Some(0)),
+            Form::Fixed(bytes) => (0, end.checked_mul(*bytes as u64)),
+            Form::Variable | Form::List(_) => (self.offset_width.max(4), Some(0)),
+            Form::None | Form::Struct(_) => (0, Some(0)),
         };
         if self.offset_width != width {
             return Err(LayoutError::OffsetWidth { column, width: self.offset_width });
@@ -285,18 +449,7 @@ mod tests {
         let mut batch = Box::new(Aligned([0; 1024]));
         let mut words = vec![BATCH_MAGIC, rows, columns.len() as u64, 0];
         for c in columns {
-            words.extend([
-                c.null_count,
-                c.first_row,
-                c.offset_width,
-                c.validity,
-                c.validity_length,
-                c.offsets,
-                c.offsets_length,
-                c.values,
-                c.values_length,
-                c.reserved,
-            ]);
+            words.extend(c.words());
         }
         for (slot, word) in batch.0.chunks_exact_mut(8).zip(words) {
             slot.copy_from_slice(&word.to_le_bytes());
@@ -305,14 +458,19 @@ mod tests {
     }
 
     fn doubles() -> ColumnDescriptor {
-        ColumnDescriptor { values: 512, values_length: 80, ..Default::default() }
+        ColumnDescriptor { values: 512, values_length: 80, rows: 10, ..Default::default() }
+    }
+
+    fn plain(descriptor: ColumnDescriptor) -> Column {
+        Column { descriptor, children: Vec::new() }
     }
 
     #[test]
     fn a_well_formed_batch_is_read_in_place() {
         let batch = batch(10, &[doubles()]);
         let view = BatchView::parse(&batch.0).unwrap();
-        assert_eq!((view.rows(), view.columns()), (10, &[doubles()][..]));
+        assert_eq!(view.rows(), 10);
+        assert_eq!(view.columns(), [plain(doubles())]);
         assert_eq!(view.buffer(512, 80).as_ptr(), batch.0[512..].as_ptr());
     }
 
@@ -330,6 +488,13 @@ mod tests {
             ColumnDescriptor { first_row: u64::MAX / 8, ..doubles() },
             ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 40, ..doubles() },
             ColumnDescriptor { offset_width: 8, first_row: u64::MAX, offsets: 640, offsets_length: 88, ..doubles() },
+            ColumnDescriptor { rows: 11, ..doubles() },
+            ColumnDescriptor { children: 0, child_count: 1, ..doubles() },
+            ColumnDescriptor { children: 32, child_count: 1, ..doubles() },
+            ColumnDescriptor { children: 512, child_count: u64::MAX, ..doubles() },
+            ColumnDescriptor { children: u64::MAX, child_count: 2, ..doubles() },
+            ColumnDescriptor { children: 260, child_count: 1, ..doubles() },
+            ColumnDescriptor { children: 1000, child_count: 1, ..doubles() },
         ];
         for case in cases {
             assert!(BatchView::parse(&batch(10, &[case]).0).is_err(), "{case:?}");
@@ -340,18 +505,43 @@ mod tests {
     fn results_must_fit_the_types_that_were_declared() {
         let bytes = batch(10, &[doubles()]);
         let read = |form| read_results(&bytes.0[..header_bytes(1)], bytes.0.len(), &[form]);
-        assert_eq!(read(Form::Fixed(8)).unwrap(), (10, vec![doubles()]));
+        assert_eq!(read(Form::Fixed(8)).unwrap(), (10, vec![plain(doubles())]));
         assert_eq!(read(Form::Bits).unwrap().0, 10);
         assert!(matches!(read(Form::Fixed(16)), Err(LayoutError::TooShort { buffer: "values", need: 160, .. })));
         assert_eq!(read(Form::Variable).unwrap_err(), LayoutError::OffsetWidth { column: 0, width: 0 });
         let none = read_results(&bytes.0[..header_bytes(1)], bytes.0.len(), &[]);
         assert_eq!(none.unwrap_err(), LayoutError::Columns { have: 1, need: 0 });
         let strings =
-            ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 44, ..ColumnDescriptor::default() };
+            ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 44, rows: 10, ..Default::default() };
         let bytes = batch(10, &[strings]);
         let read = |form| read_results(&bytes.0[..header_bytes(1)], bytes.0.len(), &[form]);
         assert!(read(Form::Variable).is_ok());
         assert_eq!(read(Form::Fixed(8)).unwrap_err(), LayoutError::OffsetWidth { column: 0, width: 4 });
+    }
+
+    #[test]
+    fn children_are_read_and_checked_like_columns() {
+        let place = |bytes: &mut Aligned, position: usize, column: ColumnDescriptor| {
+            for (slot, word) in bytes.0[position..].chunks_exact_mut(8).zip(column.words()) {
+                slot.copy_from_slice(&word.to_le_bytes());
+            }
+        };
+        let list =
+            ColumnDescriptor { offset_width: 4, offsets: 640, offsets_length: 44, rows: 10, ..Default::default() };
+        let list = ColumnDescriptor { children: 256, child_count: 1, ..list };
+        let mut nested = batch(10, &[list]);
+        place(&mut nested, 256, ColumnDescriptor { rows: 3, values_length: 24, ..doubles() });
+        let view = BatchView::parse(&nested.0).unwrap();
+        assert_eq!(view.columns()[0].children[0].descriptor.rows, 3);
+        place(&mut nested, 256, ColumnDescriptor { rows: 3, values: 1 << 20, ..doubles() });
+        assert!(matches!(BatchView::parse(&nested.0), Err(LayoutError::OutOfBounds { .. })));
+        // Children that share theirs would be 2^n.
+        let mut shared = batch(10, &[ColumnDescriptor { children: 128, child_count: 2, ..list }]);
+        for position in (128..900).step_by(96) {
+            let next = position as u64 + 96;
+            place(&mut shared, position, ColumnDescriptor { children: next, child_count: 2, ..list });
+        }
+        assert_eq!(BatchView::parse(&shared.0).unwrap_err(), LayoutError::Children { column: 0 });
     }
 
     #[test]

@@ -21,4 +21,4 @@ pub mod shared;
 pub mod worker;
 
 /// Version of everything in this crate. Both libraries refuse to talk across different versions.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -258,6 +258,6 @@ mod tests {
         other.protocol = PROTOCOL_VERSION + 1;
         let bytes = encode(&other, b"xfgy").unwrap();
         let error = SessionMessage::decode(&bytes).unwrap_err().to_string();
-        assert!(error.contains("speaks protocol 2"), "{error}");
+        assert!(error.contains("speaks protocol 3"), "{error}");
     }
 }

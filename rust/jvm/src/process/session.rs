@@ -11,7 +11,7 @@ use std::{
 
 use rudf_segment::{
     control::{ControlError, Kind, Message},
-    layout::{ColumnDescriptor, Form, header_bytes, read_results},
+    layout::{Column, ColumnDescriptor, Form, header_bytes, read_results},
     link::{Borrowed, Incoming, LinkError},
     memory::Segment,
     message::{SessionMessage, SessionSpec},
@@ -319,23 +319,35 @@ impl Drop for ProcessSession {
 struct ProcessResult {
     rows: u64,
     columns: Vec<ColumnDescriptor>,
+    /// The descriptors of children, which those of their parents point to.
+    _children: Vec<Vec<ColumnDescriptor>>,
     _segment: Borrowed,
 }
 
 impl ProcessResult {
     fn new(segment: Borrowed, forms: &[Form]) -> Result<Self, rudf_segment::layout::LayoutError> {
-        let header = segment.copy(header_bytes(forms.len()));
-        let (rows, mut columns) = read_results(&header, segment.length(), forms)?;
+        let header = segment.copy(header_bytes(forms.iter().map(Form::descriptors).sum()));
+        let (rows, columns) = read_results(&header, segment.length(), forms)?;
+        let mut children = Vec::new();
         let base = segment.base().as_ptr() as u64;
-        for column in &mut columns {
-            for position in [&mut column.validity, &mut column.offsets, &mut column.values] {
-                if *position != 0 {
-                    *position += base;
-                }
-            }
-        }
-        Ok(Self { rows: rows as u64, columns, _segment: segment })
+        let columns = columns.iter().map(|column| absolute(column, base, &mut children)).collect();
+        Ok(Self { rows: rows as u64, columns, _children: children, _segment: segment })
     }
+}
+
+/// A descriptor with addresses in place of positions. Those of its children are put into `kept`, in this process's own
+/// memory, where nobody changes what has been checked.
+fn absolute(column: &Column, base: u64, kept: &mut Vec<Vec<ColumnDescriptor>>) -> ColumnDescriptor {
+    let children: Vec<_> = column.children.iter().map(|child| absolute(child, base, kept)).collect();
+    let mut descriptor = column.descriptor;
+    for position in [&mut descriptor.validity, &mut descriptor.offsets, &mut descriptor.values] {
+        if *position != 0 {
+            *position += base;
+        }
+    }
+    descriptor.children = if children.is_empty() { 0 } else { children.as_ptr() as u64 };
+    kept.push(children);
+    descriptor
 }
 
 impl ResultBatch for ProcessResult {

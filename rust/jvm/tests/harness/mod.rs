@@ -102,7 +102,7 @@ pub fn submit(session: &dyn WorkerSession, values: &[i64]) {
     let header = (HEADER_WORDS + DESCRIPTOR_WORDS) * 8;
     let position = header.next_multiple_of(64);
     let mut words = vec![BATCH_MAGIC, values.len() as u64, 1, 0];
-    words.extend([0, 0, 0, 0, 0, 0, 0, position as u64, 8 * values.len() as u64, 0]);
+    words.extend([0, 0, 0, 0, 0, 0, 0, position as u64, 8 * values.len() as u64, 0, 0, values.len() as u64]);
     let length = position + 8 * values.len();
     let segment = session.acquire(length).unwrap();
     for (index, word) in words.iter().enumerate() {

@@ -17,7 +17,7 @@ final class BatchLayout {
   static final int ROWS = 8;
   static final int COLUMNS = 16;
 
-  static final int DESCRIPTOR_BYTES = 10 * 8;
+  static final int DESCRIPTOR_BYTES = 12 * 8;
   // Byte offsets of a descriptor's fields.
   static final int NULL_COUNT = 0;
   static final int FIRST_ROW = 8;
@@ -28,6 +28,9 @@ final class BatchLayout {
   static final int OFFSETS_LENGTH = 48;
   static final int VALUES = 56;
   static final int VALUES_LENGTH = 64;
+  static final int CHILDREN = 72;
+  static final int CHILD_COUNT = 80;
+  static final int COLUMN_ROWS = 88;
 
   static long align(long position) {
     return (position + ALIGNMENT - 1) & -ALIGNMENT;

@@ -1,8 +1,13 @@
 package org.rudf.spark;
 
 import java.util.function.LongFunction;
+import org.apache.spark.sql.catalyst.expressions.UnsafeRow;
 import org.apache.spark.sql.execution.vectorized.WritableColumnVector;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.Decimal;
+import org.apache.spark.sql.types.DecimalType;
 import org.apache.spark.sql.vectorized.ColumnVector;
+import org.apache.spark.sql.vectorized.ColumnarArray;
 import org.apache.spark.unsafe.Platform;
 import org.apache.spark.unsafe.types.UTF8String;
 
@@ -11,18 +16,34 @@ import org.apache.spark.unsafe.types.UTF8String;
  *
  * <p>Use: {@link #begin}, any number of appends that bring each column to the same number of rows, {@link #finish}.
  */
-final class BatchWriter extends ColumnBuffers {
-  BatchWriter(LongFunction<Segment> acquire, ColumnKind[] kinds, int visibleColumns, int rowCapacity) {
-    super(acquire, kinds, visibleColumns, rowCapacity);
+final class BatchWriter extends ValueBuffers {
+  BatchWriter(LongFunction<Segment> acquire, ColumnForm[] forms, int visibleColumns, int rowCapacity) {
+    super(acquire, forms, visibleColumns, rowCapacity);
   }
 
   /**
    * Appends rows {@code from .. from + count} of a vector behind row {@code row} of a column.
    *
    * @param budget bytes of strings after which to stop, but not before the first row
-   * @return how many rows were appended: less than {@code count} only for strings and binaries
+   * @return how many rows were appended: less than {@code count} only where values differ in size
    */
   int append(int column, ColumnVector vector, int from, int count, int row, long budget) {
+    switch (kinds[column]) {
+      case NULL:
+        return count;
+      case LIST:
+      case MAP:
+        return appendNested(column, vector, from, count, row, budget);
+      case STRUCT:
+        // Fields could end at different rows: only a batch's rows are counted on.
+        return isBulk(column) ? appendStruct(column, vector, from, count, row)
+            : appendNested(column, vector, from, count, row, budget);
+      default:
+        return appendFlat(column, vector, from, count, row, budget);
+    }
+  }
+
+  private int appendFlat(int column, ColumnVector vector, int from, int count, int row, long budget) {
     boolean nulls = vector.hasNull();
     if (nulls) {
       appendNulls(column, vector, from, count, row);
@@ -35,6 +56,8 @@ final class BatchWriter extends ColumnBuffers {
     }
     if (kind == ColumnKind.BOOLEAN) {
       appendBooleans(column, vector, from, count, row, nulls);
+    } else if (kind == ColumnKind.DECIMAL) {
+      appendDecimals(column, vector, from, count, row);
     } else if (!nulls || vector instanceof WritableColumnVector) {
       // Whatever such a vector holds in a null row may be read.
       appendFixed(kind, vector, from, count, segment.address + fixed[column] + (long) row * kind.width);
@@ -44,10 +67,99 @@ final class BatchWriter extends ColumnBuffers {
     return count;
   }
 
-  /** Drops what was appended to a column beyond {@code rows} rows. */
-  void truncate(int column, int rows) {
-    if (kinds[column] == ColumnKind.VARIABLE) {
-      bytesLength[column] = Platform.getInt(null, segment.address + fixed[column] + rows * 4L);
+  /** Whether all that a struct holds has a fixed width. */
+  private boolean isBulk(int column) {
+    for (int i = 0; i < forms[column].children.length; i++) {
+      int child = firstChild[column] + i;
+      if (kinds[child].hasOffsets() || (kinds[child] == ColumnKind.STRUCT && !isBulk(child))) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private int appendStruct(int column, ColumnVector vector, int from, int count, int row) {
+    boolean nulls = vector.hasNull();
+    if (nulls) {
+      appendNulls(column, vector, from, count, row);
+    } else if (hasNulls[column]) {
+      setValid(column, row, row + count);
+    }
+    for (int i = 0; i < forms[column].children.length; i++) {
+      int child = firstChild[column] + i;
+      if (nulls && !(vector instanceof WritableColumnVector)) {
+        // What a field holds where the struct is null need not be readable.
+        appendFields(child, vector, i, from, count, row);
+      } else {
+        append(child, vector.getChild(i), from, count, row, Long.MAX_VALUE);
+      }
+    }
+    return count;
+  }
+
+  private void appendFields(int child, ColumnVector struct, int field, int from, int count, int row) {
+    ColumnarArray values = new ColumnarArray(struct.getChild(field), from, count);
+    for (int i = 0; i < count; i++) {
+      if (struct.isNullAt(from + i)) {
+        writeNull(child, row + i);
+      } else {
+        write(child, row + i, values, i);
+      }
+    }
+  }
+
+  /** A value at a time; elements of Spark's own vectors in bulk. */
+  private int appendNested(int column, ColumnVector vector, int from, int count, int row, long budget) {
+    ColumnarArray values = new ColumnarArray(vector, from, count);
+    boolean lists = vector instanceof WritableColumnVector && kinds[column] == ColumnKind.LIST
+        && !vector.dataType().equals(DataTypes.BinaryType) && isFixedWidth(kinds[firstChild[column]]);
+    long start = bytesBelow(column);
+    for (int i = 0; i < count; i++) {
+      if (lists && !vector.isNullAt(from + i)) {
+        markValid(column, row + i);
+        appendElements(column, (WritableColumnVector) vector, from + i, row + i);
+      } else {
+        write(column, row + i, values, i);
+      }
+      if (bytesBelow(column) - start > budget && row + i > 0) {
+        truncate(column, row + i);
+        return i;
+      }
+    }
+    return count;
+  }
+
+  private static boolean isFixedWidth(ColumnKind kind) {
+    return kind.width > 0 || kind == ColumnKind.BOOLEAN;
+  }
+
+  private void appendElements(int column, WritableColumnVector vector, int from, int row) {
+    int child = firstChild[column];
+    int length = vector.getArrayLength(from);
+    int first = grow(child, length);
+    if (length > 0) {
+      appendFlat(child, vector.arrayData(), vector.getArrayOffset(from), length, first, Long.MAX_VALUE);
+    }
+    putOffset(column, row + 1, elements[child]);
+  }
+
+  private void appendDecimals(int column, ColumnVector vector, int from, int count, int row) {
+    DecimalType type = (DecimalType) forms[column].type;
+    long to = segment.address + fixed[column] + row * 16L;
+    if (vector instanceof WritableColumnVector && type.precision() <= Decimal.MAX_LONG_DIGITS()) {
+      // Spark's vectors hold decimals as the smallest integers that hold the type.
+      boolean ints = type.precision() <= Decimal.MAX_INT_DIGITS();
+      for (int i = 0; i < count; i++) {
+        if (!vector.isNullAt(from + i)) {
+          putUnscaled(to + i * 16L, ints ? vector.getInt(from + i) : vector.getLong(from + i));
+        }
+      }
+      return;
+    }
+    for (int i = 0; i < count; i++) {
+      if (!vector.isNullAt(from + i)) {
+        writeDecimal(column, row + i, vector.getDecimal(from + i, type.precision(), type.scale()));
+      }
     }
   }
 
@@ -106,7 +218,7 @@ final class BatchWriter extends ColumnBuffers {
   }
 
   private int appendVariable(int column, ColumnVector vector, int from, int count, int row, long budget) {
-    boolean strings = vector.dataType().equals(org.apache.spark.sql.types.DataTypes.StringType);
+    boolean strings = !forms[column].type.equals(DataTypes.BinaryType);
     boolean nulls = vector.hasNull();
     long stop = bytesLength[column] + Math.min(budget, Integer.MAX_VALUE - bytesLength[column]);
     for (int i = 0; i < count; i++) {
@@ -142,6 +254,15 @@ final class BatchWriter extends ColumnBuffers {
   /** Appends one column of copied rows: field {@code ordinal} of each row of the page, from row 0 of the batch. */
   void append(int column, RowPage page, int ordinal) {
     ColumnKind kind = kinds[column];
+    if (kind == ColumnKind.NULL || kind == ColumnKind.DECIMAL || kind == ColumnKind.STRUCT
+        || forms[column].children.length > 0) {
+      UnsafeRow values = new UnsafeRow(page.fields());
+      for (int row = 0; row < page.rows(); row++) {
+        page.point(values, row);
+        write(column, row, values, ordinal);
+      }
+      return;
+    }
     byte[] data = page.data();
     int rows = page.rows();
     long nullWord = Platform.BYTE_ARRAY_OFFSET + (ordinal >> 6) * 8L;

@@ -1,8 +1,16 @@
 package org.rudf.spark;
 
 import java.util.function.LongFunction;
+import org.apache.spark.sql.catalyst.InternalRow;
+import org.apache.spark.sql.catalyst.expressions.SpecializedGetters;
+import org.apache.spark.sql.catalyst.util.ArrayData;
+import org.apache.spark.sql.catalyst.util.MapData;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.Decimal;
 import org.apache.spark.unsafe.Platform;
+import org.apache.spark.unsafe.types.CalendarInterval;
 import org.apache.spark.unsafe.types.UTF8String;
+import org.apache.spark.unsafe.types.VariantVal;
 
 /**
  * Lays batches out in segments a row at a time: the code that Spark generates for the rows' stage calls it with each
@@ -11,7 +19,7 @@ import org.apache.spark.unsafe.types.UTF8String;
  * <p>Use, for each row: {@code put…} once for each column, then {@link #endRow}; where that says that the batch is full,
  * {@link #takeBatch}. Public because generated classes live in a package of Spark's.
  */
-public final class RowBatchWriter extends ColumnBuffers {
+public final class RowBatchWriter extends ValueBuffers {
   /** A column of strings is full here, so that one more value of any usual size can be addressed by 32 bits. */
   private static final long FULL_BYTES = 1L << 30;
 
@@ -27,15 +35,15 @@ public final class RowBatchWriter extends ColumnBuffers {
   private boolean columnFull;
   private boolean begun;
 
-  RowBatchWriter(LongFunction<Segment> acquire, ColumnKind[] kinds, int visibleColumns, int maxRows, long maxBytes) {
-    super(acquire, kinds, visibleColumns, maxRows);
+  RowBatchWriter(LongFunction<Segment> acquire, ColumnForm[] forms, int visibleColumns, int maxRows, long maxBytes) {
+    super(acquire, forms, visibleColumns, maxRows);
     this.maxBytes = maxBytes;
-    values = new long[kinds.length];
-    long bytes = 0;
-    for (ColumnKind kind : kinds) {
-      bytes += kind == ColumnKind.VARIABLE ? 4 : Math.max(kind.width, 1);
+    values = new long[columnCount];
+    long perRow = 0;
+    for (ColumnForm form : forms) {
+      perRow += form.kind.hasOffsets() ? 4 : Math.max(form.kind.width, 1);
     }
-    fixedRowBytes = bytes;
+    fixedRowBytes = perRow;
   }
 
   /** Makes sure that there is a batch to put values into; called before the first value of each row. */
@@ -57,6 +65,10 @@ public final class RowBatchWriter extends ColumnBuffers {
   }
 
   public void putNull(int column) {
+    if (forms[column].children.length > 0) {
+      writeNull(column, row);
+      return;
+    }
     if (!hasNulls[column]) {
       // All rows are valid but those that say otherwise.
       hasNulls[column] = true;
@@ -104,12 +116,98 @@ public final class RowBatchWriter extends ColumnBuffers {
     putVariable(column, value, Platform.BYTE_ARRAY_OFFSET, value.length);
   }
 
+  public void putDecimal(int column, Decimal value) {
+    markValid(column, row);
+    writeDecimal(column, row, value);
+  }
+
+  public void putArray(int column, ArrayData value) {
+    long before = bytesBelow(column);
+    markValid(column, row);
+    writeArray(column, row, value);
+    countBelow(column, before);
+  }
+
+  public void putMap(int column, MapData value) {
+    long before = bytesBelow(column);
+    markValid(column, row);
+    writeMap(column, row, value);
+    countBelow(column, before);
+  }
+
+  public void putStruct(int column, InternalRow value) {
+    long before = bytesBelow(column);
+    markValid(column, row);
+    writeStruct(column, row, value);
+    countBelow(column, before);
+  }
+
+  public void putInterval(int column, CalendarInterval value) {
+    markValid(column, row);
+    writeInterval(column, row, value);
+  }
+
+  public void putVariant(int column, VariantVal value) {
+    long before = bytesBelow(column);
+    markValid(column, row);
+    writeVariant(column, row, value);
+    countBelow(column, before);
+  }
+
+  /** Puts whatever value stands at {@code ordinal} of a row. */
+  void put(int column, SpecializedGetters from, int ordinal) {
+    if (kinds[column] == ColumnKind.NULL || from.isNullAt(ordinal)) {
+      putNull(column);
+      return;
+    }
+    switch (kinds[column]) {
+      case BOOLEAN:
+        putBoolean(column, from.getBoolean(ordinal));
+        break;
+      case BYTE:
+        putByte(column, from.getByte(ordinal));
+        break;
+      case SHORT:
+        putShort(column, from.getShort(ordinal));
+        break;
+      case INT:
+        putInt(column, from.getInt(ordinal));
+        break;
+      case LONG:
+        putLong(column, from.getLong(ordinal));
+        break;
+      case FLOAT:
+        putFloat(column, from.getFloat(ordinal));
+        break;
+      case DOUBLE:
+        putDouble(column, from.getDouble(ordinal));
+        break;
+      case VARIABLE:
+        if (forms[column].type.equals(DataTypes.BinaryType)) {
+          putBinary(column, from.getBinary(ordinal));
+        } else {
+          putString(column, from.getUTF8String(ordinal));
+        }
+        break;
+      default:
+        long before = bytesBelow(column);
+        write(column, row, from, ordinal);
+        countBelow(column, before);
+    }
+  }
+
+  private void countBelow(int column, long before) {
+    if (values.length > 0 && values[0] != segment.address + fixed[0]) {
+      findValues();
+    }
+    long below = bytesBelow(column);
+    variableBytes += below - before;
+    columnFull |= below >= FULL_BYTES;
+  }
+
   private void putVariable(int column, Object base, long offset, int size) {
     long length = bytesLength[column];
     if (length + size > bytesCapacity[column]) {
-      if (length + size > Integer.MAX_VALUE) {
-        throw new IllegalArgumentException("rudf: a value of " + size + " bytes is too large for a record batch");
-      }
       reserve(column, size);
       findValues();
     }

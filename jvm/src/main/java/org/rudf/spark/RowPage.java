@@ -41,6 +41,10 @@ final class RowPage {
     return starts[row];
   }
 
+  int fields() {
+    return fields;
+  }
+
   int bitsetWidth() {
     return UnsafeRow.calculateBitSetWidthInBytes(fields);
   }

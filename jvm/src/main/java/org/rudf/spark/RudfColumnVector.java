@@ -1,5 +1,7 @@
 package org.rudf.spark;
 
+import java.math.BigDecimal;
+import java.math.BigInteger;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.Decimal;
 import org.apache.spark.sql.vectorized.ColumnVector;
@@ -15,7 +17,9 @@ import org.apache.spark.unsafe.types.UTF8String;
  * own columnar readers do.
  */
 public final class RudfColumnVector extends ColumnVector {
+  private final ColumnKind kind;
   private final int nullCount;
+  private final long rows;
   /** Address of the validity bitmap, 0 where no row is null. */
   private final long validity;
   /** Row 0 of this vector is this bit of the bitmaps. */
@@ -25,28 +29,70 @@ public final class RudfColumnVector extends ColumnVector {
   /** Address of row 0's offset, or 0. */
   private final long offsets;
   private final boolean wideOffsets;
-  /** Bytes that the offsets may point into. */
-  private final long valuesLength;
+  /** What offsets must not go beyond: bytes, or rows of the child. */
+  private final long end;
+  private final RudfColumnVector[] children;
 
   /**
    * Reads the column that a descriptor describes.
    *
-   * @param type its Spark type, one that {@link ColumnKind} knows
+   * @param type its Spark type, one that has a {@link ColumnForm}
    * @param descriptor address of the descriptor
    * @param base what the descriptor's positions are relative to; 0 where they are addresses
    */
   RudfColumnVector(DataType type, long descriptor, long base) {
+    this(type, ColumnForm.of(type), descriptor, base);
+  }
+
+  private RudfColumnVector(DataType type, ColumnForm form, long descriptor, long base) {
     super(type);
-    ColumnKind kind = ColumnKind.of(type);
-    nullCount = (int) word(descriptor, BatchLayout.NULL_COUNT);
+    kind = form.kind;
+    rows = word(descriptor, BatchLayout.COLUMN_ROWS);
     firstRow = word(descriptor, BatchLayout.FIRST_ROW);
-    validity = nullCount == 0 ? 0 : position(descriptor, BatchLayout.VALIDITY, base);
+    nullCount = kind == ColumnKind.NULL ? (int) rows : (int) word(descriptor, BatchLayout.NULL_COUNT);
+    validity = nullCount == 0 || kind == ColumnKind.NULL ? 0 : position(descriptor, BatchLayout.VALIDITY, base);
     long offsetWidth = word(descriptor, BatchLayout.OFFSET_WIDTH);
     wideOffsets = offsetWidth == 8;
     long firstOffset = position(descriptor, BatchLayout.OFFSETS, base);
     offsets = firstOffset == 0 ? 0 : firstOffset + firstRow * offsetWidth;
     values = position(descriptor, BatchLayout.VALUES, base) + firstRow * kind.width;
-    valuesLength = word(descriptor, BatchLayout.VALUES_LENGTH);
+    children = children(form, descriptor, base);
+    boolean overChild = kind == ColumnKind.LIST || kind == ColumnKind.MAP;
+    end = overChild ? children[0].rows : word(descriptor, BatchLayout.VALUES_LENGTH);
+    check(form, descriptor, offsetWidth);
+  }
+
+  private static RudfColumnVector[] children(ColumnForm form, long descriptor, long base) {
+    RudfColumnVector[] children = new RudfColumnVector[form.children.length];
+    long count = word(descriptor, BatchLayout.CHILD_COUNT);
+    if (count != children.length) {
+      throw new IllegalStateException(
+          "rudf: a column of type " + form.type.sql() + " has " + count + " children instead of " + children.length);
+    }
+    for (int i = 0; i < children.length; i++) {
+      long child = position(descriptor, BatchLayout.CHILDREN, base) + (long) i * BatchLayout.DESCRIPTOR_BYTES;
+      children[i] = new RudfColumnVector(form.children[i].type, form.children[i], child, base);
+    }
+    return children;
+  }
+
+  /** Everything that can be said without looking at the values; offsets are checked when they are used. */
+  private void check(ColumnForm form, long descriptor, long offsetWidth) {
+    // Spark counts rows in 32 bits.
+    boolean wrong = rows < 0 || firstRow < 0 || rows > Integer.MAX_VALUE || nullCount < 0 || nullCount > rows || (nullCount > 0 && kind != ColumnKind.NULL && validity == 0);
+    if (kind.hasOffsets()) {
+      long length = word(descriptor, BatchLayout.OFFSETS_LENGTH);
+      wrong |= rows > 0 && (offsets == 0 || (offsetWidth != 4 && offsetWidth != 8) || length / offsetWidth <= firstRow + rows);
+    } else if (kind == ColumnKind.STRUCT) {
+      for (RudfColumnVector child : children) {
+        wrong |= child.rows != rows;
+      }
+    } else {
+      wrong |= word(descriptor, BatchLayout.VALUES_LENGTH) < kind.fixedBytes(firstRow + rows);
+    }
+    if (wrong) {
+      throw new IllegalStateException("rudf: a column of type " + form.type.sql() + " is not what its descriptor says");
+    }
   }
 
   private static long word(long descriptor, int field) {
@@ -70,19 +116,20 @@ public final class RudfColumnVector extends ColumnVector {
 
   /**
    * The length of a value whose offsets have been read, once. They may lie in memory that a worker process, and so the
-   * user's code, can change at any time: whatever they are, nothing outside the column's bytes is read.
+   * user's code, can change at any time: whatever they are, nothing outside the column's bytes or its child is read.
    */
-  private int length(long start, long end) {
-    long length = end - start;
-    if ((start | length | valuesLength - end) < 0 || length > Integer.MAX_VALUE) {
-      throw outside(start, end);
+  private int length(long from, long to) {
+    long length = to - from;
+    if ((from | length | end - to) < 0 || length > Integer.MAX_VALUE) {
+      throw outside(from, to);
     }
     return (int) length;
   }
 
-  private IllegalStateException outside(long start, long end) {
-    return new IllegalStateException(
-        "a value lies at bytes " + start + " to " + end + " of a column that has " + valuesLength + ", or has more bytes than a Spark value can hold");
+  private IllegalStateException outside(long from, long to) {
+    return to - from > Integer.MAX_VALUE && to <= end && from >= 0
+        ? new IllegalStateException("a value of " + (to - from) + " bytes is more than a Spark value can hold")
+        : new IllegalStateException("rudf: a value lies at " + from + ".." + to + " of " + end);
   }
 
   @Override
@@ -100,7 +147,7 @@ public final class RudfColumnVector extends ColumnVector {
 
   @Override
   public boolean isNullAt(int row) {
-    return validity != 0 && !bit(validity, firstRow + row);
+    return validity == 0 ? kind == ColumnKind.NULL : !bit(validity, firstRow + row);
   }
 
   @Override
@@ -160,25 +207,40 @@ public final class RudfColumnVector extends ColumnVector {
 
   @Override
   public ColumnarArray getArray(int row) {
-    throw unsupported();
+    if (isNullAt(row)) {
+      return null;
+    }
+    long start = offset(row);
+    return new ColumnarArray(children[0], (int) start, length(start, offset(row + 1L)));
   }
 
   @Override
   public ColumnarMap getMap(int row) {
-    throw unsupported();
+    if (isNullAt(row)) {
+      return null;
+    }
+    RudfColumnVector[] entries = children[0].children;
+    long start = offset(row);
+    return new ColumnarMap(entries[0], entries[1], (int) start, length(start, offset(row + 1L)));
   }
 
   @Override
   public Decimal getDecimal(int row, int precision, int scale) {
-    throw unsupported();
+    if (isNullAt(row)) {
+      return null;
+    }
+    long low = Platform.getLong(null, values + row * 16L);
+    long high = Platform.getLong(null, values + row * 16L + 8);
+    if (precision <= Decimal.MAX_LONG_DIGITS() && high == low >> 63 && Math.abs(low) < Decimal.POW_10()[precision]) {
+      return Decimal.createUnsafe(low, precision, scale);
+    }
+    BigInteger unscaled = BigInteger.valueOf(high).shiftLeft(64).add(BigInteger.valueOf(low >>> 1).shiftLeft(1))
+        .add(BigInteger.valueOf(low & 1));
+    return Decimal.apply(new BigDecimal(unscaled, scale), precision, scale);
   }
 
   @Override
-  public ColumnVector getChild(int ordinal) {
-    throw unsupported();
-  }
-
-  private UnsupportedOperationException unsupported() {
-    return new UnsupportedOperationException("a column of type " + dataType().sql() + " is not in this form");
+  public RudfColumnVector getChild(int ordinal) {
+    return children[ordinal];
   }
 }

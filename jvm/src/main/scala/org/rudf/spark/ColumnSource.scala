@@ -10,10 +10,11 @@ import org.apache.spark.sql.vectorized.ColumnarBatch
 private[spark] final class ColumnSource(
     plan: EvaluationPlan, columns: SegmentColumns, positions: Array[Int], session: WorkerSession, batches: Iterator[ColumnarBatch])
     extends BatchSource {
-  private val kinds = columns.kinds
-  /** Columns of strings first: they decide how many rows fit. */
-  private val appendOrder: Array[Int] = kinds.indices.toArray.sortBy(c => kinds(c) != ColumnKind.VARIABLE)
-  private val writer = new BatchWriter(session.acquire(_), kinds, columns.visible, plan.maxRows)
+  private val forms = columns.forms
+  /** Columns whose values differ in size first: they decide how many rows fit. */
+  private val appendOrder: Array[Int] =
+    forms.indices.toArray.sortBy(c => !forms(c).kind.hasOffsets && forms(c).kind != ColumnKind.STRUCT)
+  private val writer = new BatchWriter(session.acquire(_), forms, columns.visible, plan.maxRows)
   /** The child's batch that is being read, and how far. */
   private var source: ColumnarBatch = _
   private var read = 0

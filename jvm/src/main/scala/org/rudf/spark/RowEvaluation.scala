@@ -21,7 +21,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
     var next = childOutput.length - 1
     inputs.map(EvaluationPlan.columnPosition(_, childOutput).getOrElse { next += 1; next })
   }
-  private val kinds: Array[ColumnKind] = inputs.map(i => ColumnKind.of(i.dataType)).toArray
+  private val forms: Array[ColumnForm] = inputs.map(i => ColumnForm.of(i.dataType)).toArray
 
   def evaluate(session: WorkerSession, rows: Iterator[InternalRow], partition: Int, pipelineOf: BatchSource => BatchPipeline)
       : Iterator[InternalRow] = {
@@ -72,7 +72,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
           case row => projection(row)
         }
       }
-    private val writer = new BatchWriter(session.acquire(_), kinds, kinds.length, plan.maxRows)
+    private val writer = new BatchWriter(session.acquire(_), forms, forms.length, plan.maxRows)
     // One more than can be under way, for the batch that the consumer is reading.
     private val pages = Array.fill(plan.batchesInFlight + 1)(new RowPage(pageSchema.length))
     private var turn = 0
@@ -100,7 +100,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
       writer.begin()
       try {
         var column = 0
-        while (column < kinds.length) {
+        while (column < forms.length) {
           writer.append(column, page, ordinals(column))
           column += 1
         }

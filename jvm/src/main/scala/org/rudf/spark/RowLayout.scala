@@ -12,18 +12,18 @@ import org.apache.spark.TaskContext
  * The batches that a task lays out do not travel through the iterator of rows between the two operators (a row cannot
  * hold them): they wait in the task's [[RowLayoutTask]], and each row of the iterator stands for one of them.
  *
- * @param kinds          columns of a batch
+ * @param forms          columns of a batch
  * @param visibleColumns how many of them, from the first, are for Python; the others pass by
  */
 private[spark] final class RowLayout(
-    val kinds: Array[ColumnKind], visibleColumns: Int, maxRows: Int, maxBytes: Long) extends Serializable {
+    val forms: Array[ColumnForm], visibleColumns: Int, maxRows: Int, maxBytes: Long) extends Serializable {
 
   /** Tells this layout on an executor from the others of a task: functions over functions have one each. */
   private val id = UUID.randomUUID()
 
   /** Runs `body`, which makes the iterator of rows, and returns it with what the rows stand for. */
   def inTask[T](session: WorkerSession)(body: => T): (T, RowLayoutTask) = {
-    val task = new RowLayoutTask(new RowBatchWriter(session.acquire(_), kinds, visibleColumns, maxRows, maxBytes))
+    val task = new RowLayoutTask(new RowBatchWriter(session.acquire(_), forms, visibleColumns, maxRows, maxBytes))
     Option(TaskContext.get()).foreach(_.addTaskCompletionListener[Unit](_ => task.close()))
     val tasks = RowLayout.tasks.get()
     val outer = tasks.put(id, task)

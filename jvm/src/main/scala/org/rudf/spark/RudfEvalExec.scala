@@ -43,7 +43,7 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
    * Columns out, where every column has a form that a segment can hold. The child may give columns or rows: see
    * [[RudfColumnarRule]].
    */
-  override def supportsColumnar: Boolean = child.output.forall(a => ColumnKind.of(a.dataType) != null)
+  override def supportsColumnar: Boolean = child.output.forall(a => ColumnForm.of(a.dataType) != null)
 
   @transient private lazy val evaluationPlan = EvaluationPlan(udfs, evalType, conf)
 

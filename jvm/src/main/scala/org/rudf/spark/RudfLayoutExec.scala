@@ -6,7 +6,7 @@ import org.apache.spark.sql.catalyst.expressions.{Attribute, BoundReference, Exp
 import org.apache.spark.sql.catalyst.expressions.codegen.{CodegenContext, ExprCode}
 import org.apache.spark.sql.catalyst.plans.physical.Partitioning
 import org.apache.spark.sql.execution.{CodegenSupport, SparkPlan, UnaryExecNode}
-import org.apache.spark.sql.types.{BinaryType, StringType}
+import org.apache.spark.sql.types.{BinaryType, CalendarIntervalType, VariantType}
 
 /**
  * Lays rows out as the columns of a segment, for the [[RudfEvalExec]] above it.
@@ -26,7 +26,7 @@ case class RudfLayoutExec(columns: Seq[Expression], visible: Int, maxRows: Int, 
   override def outputOrdering: Seq[SortOrder] = child.outputOrdering
   override def simpleString(maxFields: Int): String = s"$nodeName ${columns.take(maxFields).mkString("[", ", ", "]")}"
 
-  @transient private[spark] lazy val layout = new RowLayout(columns.map(c => ColumnKind.of(c.dataType)).toArray, visible, maxRows, maxBytes)
+  @transient private[spark] lazy val layout = new RowLayout(columns.map(c => ColumnForm.of(c.dataType)).toArray, visible, maxRows, maxBytes)
 
   private def bound: Seq[Expression] = columns.map(_.transform {
     case attribute: Attribute =>
@@ -79,7 +79,9 @@ case class RudfLayoutExec(columns: Seq[Expression], visible: Int, maxRows: Int, 
   }
 
   private def put(expression: Expression, column: Int, value: ExprCode): String = {
-    val store = s"$writer.put${RudfLayoutExec.form(expression)}($column, ${value.value});"
+    val method = RudfLayoutExec.method(ColumnForm.of(expression.dataType))
+    if (method == "Null") return s"${value.code}\n$writer.putNull($column);"
+    val store = s"$writer.put$method($column, ${value.value});"
     if (!expression.nullable) s"${value.code}\n$store"
     else s"${value.code}\nif (${value.isNull}) {\n  $writer.putNull($column);\n} else {\n  $store\n}"
   }
@@ -92,7 +94,7 @@ case class RudfLayoutExec(columns: Seq[Expression], visible: Int, maxRows: Int, 
     child.execute().mapPartitionsWithIndex { (partition, rows) =>
       val projection = UnsafeProjection.create(expressions)
       projection.initialize(partition)
-      new LaidOutRows(layout.task(), rows.map(projection(_)), layout.kinds, expressions.map(_.dataType == StringType).toArray)
+      new LaidOutRows(layout.task(), rows.map(projection(_)), layout.forms)
     }
   }
 
@@ -101,7 +103,8 @@ case class RudfLayoutExec(columns: Seq[Expression], visible: Int, maxRows: Int, 
 
 private object RudfLayoutExec {
   /** The part of the name of [[RowBatchWriter]]'s method. */
-  private def form(expression: Expression): String = ColumnKind.of(expression.dataType) match {
+  private def method(form: ColumnForm): String = form.kind match {
+    case ColumnKind.NULL => "Null"
     case ColumnKind.BOOLEAN => "Boolean"
     case ColumnKind.BYTE => "Byte"
     case ColumnKind.SHORT => "Short"
@@ -109,13 +112,21 @@ private object RudfLayoutExec {
     case ColumnKind.LONG => "Long"
     case ColumnKind.FLOAT => "Float"
     case ColumnKind.DOUBLE => "Double"
-    case ColumnKind.VARIABLE => if (expression.dataType == BinaryType) "Binary" else "String"
+    case ColumnKind.DECIMAL => "Decimal"
+    case ColumnKind.VARIABLE => if (form.`type` == BinaryType) "Binary" else "String"
+    case ColumnKind.LIST => "Array"
+    case ColumnKind.MAP => "Map"
+    case ColumnKind.STRUCT => form.`type` match {
+      case _: VariantType => "Variant"
+      case CalendarIntervalType => "Interval"
+      case _ => "Struct"
+    }
   }
 }
 
 /** Lays rows out as they are asked for: one row, which stands for a batch, comes for the many that went into it. */
-private[spark] final class LaidOutRows(
-    task: RowLayoutTask, rows: Iterator[UnsafeRow], kinds: Array[ColumnKind], isString: Array[Boolean]) extends Iterator[InternalRow] {
+private[spark] final class LaidOutRows(task: RowLayoutTask, rows: Iterator[UnsafeRow], forms: Array[ColumnForm])
+    extends Iterator[InternalRow] {
   private val marker = new UnsafeRow(0)
   private val writer = task.writer
 
@@ -134,19 +145,8 @@ private[spark] final class LaidOutRows(
 
   private def put(row: UnsafeRow): Unit = {
     var column = 0
-    while (column < kinds.length) {
-      if (row.isNullAt(column)) writer.putNull(column)
-      else kinds(column) match {
-        case ColumnKind.BOOLEAN => writer.putBoolean(column, row.getBoolean(column))
-        case ColumnKind.BYTE => writer.putByte(column, row.getByte(column))
-        case ColumnKind.SHORT => writer.putShort(column, row.getShort(column))
-        case ColumnKind.INT => writer.putInt(column, row.getInt(column))
-        case ColumnKind.LONG => writer.putLong(column, row.getLong(column))
-        case ColumnKind.FLOAT => writer.putFloat(column, row.getFloat(column))
-        case ColumnKind.DOUBLE => writer.putDouble(column, row.getDouble(column))
-        case ColumnKind.VARIABLE if isString(column) => writer.putString(column, row.getUTF8String(column))
-        case ColumnKind.VARIABLE => writer.putBinary(column, row.getBinary(column))
-      }
+    while (column < forms.length) {
+      writer.put(column, row, column)
       column += 1
     }
   }

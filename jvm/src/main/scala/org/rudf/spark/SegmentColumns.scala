@@ -17,7 +17,7 @@ private[spark] final class SegmentColumns(
   /** The values of each column, over the child's output. */
   @transient val expressions: Seq[Expression] = inputs ++ childOutput.filterNot(a => inputs.exists(isColumn(_, a)))
 
-  val kinds: Array[ColumnKind] = expressions.map(e => ColumnKind.of(e.dataType)).toArray
+  val forms: Array[ColumnForm] = expressions.map(e => ColumnForm.of(e.dataType)).toArray
 
   /** For each column of the child the column of the batch that holds it. */
   private val columnOf: Array[Int] = childOutput.map(a => expressions.indexWhere(isColumn(_, a))).toArray

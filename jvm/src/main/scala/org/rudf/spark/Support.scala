@@ -3,7 +3,6 @@ package org.rudf.spark
 import org.apache.spark.{SparkConf, SparkEnv}
 import org.apache.spark.sql.catalyst.expressions.PythonUDF
 import org.apache.spark.sql.internal.SQLConf
-import org.apache.spark.sql.types.DataType
 
 /** PySpark's numbers for the kinds of functions (`pyspark.util.PythonEvalType`) that rudf runs. */
 private[spark] object EvalType {
@@ -54,6 +53,9 @@ private[spark] object Support {
     } else if (evalType == EvalType.ArrowBatched &&
         RudfConf.flag(conf, "spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled", default = false)) {
       Some("the legacy pandas conversion is on (spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled)")
+    } else if (evalType == EvalType.ScalarPandas &&
+        !RudfConf.flag(conf, "spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName", default = true)) {
+      Some("columns of data frames go by position (spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName)")
     } else if (conf.contains("spark.sql.execution.pythonUDF.arrow.concurrency.level")) {
       Some("rows are evaluated by several threads (spark.sql.execution.pythonUDF.arrow.concurrency.level)")
     } else if (RudfConf.flag(conf, "spark.sql.execution.arrow.useLargeVarTypes", default = false)) {
@@ -68,11 +70,9 @@ private[spark] object Support {
     function.refusal.orElse(typeRefusal(chain)).orElse(encryptedBroadcast(chain))
   }
 
-  private def typeRefusal(chain: Seq[PythonUDF]): Option[String] = {
-    def unsupported(t: DataType): Boolean = ColumnKind.of(t) == null
-    chain.head.children.map(_.dataType).find(unsupported).map(t => s"an argument has the type ${t.sql}")
-      .orElse(Some(chain.last.dataType).filter(unsupported).map(t => s"its result has the type ${t.sql}"))
-  }
+  private def typeRefusal(chain: Seq[PythonUDF]): Option[String] =
+    chain.head.children.iterator.map(_.dataType).flatMap(t => SupportedTypes.refusal(t).map("an argument " + _)).nextOption()
+      .orElse(SupportedTypes.refusal(chain.last.dataType).map("its result " + _))
 
   private def encryptedBroadcast(chain: Seq[PythonUDF]): Option[String] = {
     val uses = chain.exists(link => !SparkAccess.broadcasts(link.func).isEmpty)

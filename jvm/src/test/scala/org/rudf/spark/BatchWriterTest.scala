@@ -9,17 +9,26 @@ import org.junit.{After, Test}
 import org.junit.Assert.{assertArrayEquals, assertEquals, assertFalse, assertTrue}
 
 import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.rudftest.SparkTestAccess
 import org.apache.spark.sql.catalyst.expressions.UnsafeProjection
+import org.apache.spark.sql.catalyst.util.{ArrayBasedMapData, ArrayData, GenericArrayData, MapData}
 import org.apache.spark.sql.execution.vectorized.{ConstantColumnVector, OffHeapColumnVector, OnHeapColumnVector, WritableColumnVector}
 import org.apache.spark.sql.types._
-import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
+import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarArray, ColumnarBatch}
 import org.apache.spark.unsafe.Platform
-import org.apache.spark.unsafe.types.UTF8String
+import org.apache.spark.unsafe.types.{CalendarInterval, UTF8String}
 
 /** A batch that is written is read back as it was, whatever it was written from. */
 class BatchWriterTest {
   private val types: Seq[DataType] = Seq(BooleanType, ByteType, ShortType, IntegerType, DateType, LongType, TimestampType,
-    FloatType, DoubleType, StringType, BinaryType)
+    FloatType, DoubleType, StringType, BinaryType, NullType, TimestampNTZType, DayTimeIntervalType(), YearMonthIntervalType(),
+    StringType("UNICODE"), DecimalType(5, 2), DecimalType(18, 0), DecimalType(38, 18), CalendarIntervalType,
+    ArrayType(LongType), ArrayType(StringType), ArrayType(ArrayType(DecimalType(20, 5))), ArrayType(BooleanType),
+    MapType(StringType, ArrayType(IntegerType)), StructType(Nil), new StructType().add("a", IntegerType).add("b", DecimalType(9, 3)),
+    new StructType().add("s", StringType).add("m", MapType(LongType, new StructType().add("x", DoubleType).add("y", NullType))),
+    ArrayType(new StructType().add("i", CalendarIntervalType).add("l", ArrayType(BinaryType))))
+  /** Those that Spark itself can put into its vectors. */
+  private val vectorTypes = types.filterNot(t => t != NullType && t.sql.contains("VOID"))
   private val memory = ArrayBuffer.empty[Long]
   private val vectors = ArrayBuffer.empty[ColumnVector]
 
@@ -37,19 +46,32 @@ class BatchWriterTest {
   }
 
   private def writer(types: Seq[DataType], rows: Int) =
-    new BatchWriter(acquire(_), types.map(ColumnKind.of).toArray, types.length, rows)
+    new BatchWriter(acquire(_), types.map(ColumnForm.of).toArray, types.length, rows)
 
   private def value(dataType: DataType, random: Random): Any = dataType match {
     case BooleanType => random.nextBoolean()
     case ByteType => random.nextInt().toByte
     case ShortType => random.nextInt().toShort
-    case IntegerType | DateType => random.nextInt()
-    case LongType | TimestampType => random.nextLong()
+    case IntegerType | DateType | _: YearMonthIntervalType => random.nextInt()
+    case LongType | TimestampType | TimestampNTZType | _: DayTimeIntervalType => random.nextLong()
     case FloatType => if (random.nextInt(10) == 0) Float.NaN else random.nextFloat()
     case DoubleType => if (random.nextInt(10) == 0) -0.0 else random.nextDouble()
-    case StringType => UTF8String.fromString(random.alphanumeric.take(random.nextInt(60)).mkString + "é")
+    case NullType => null
+    case d: DecimalType =>
+      val digits = BigInt(random.nextInt(120), random) % BigInt(10).pow(d.precision)
+      Decimal(BigDecimal(if (random.nextBoolean()) digits else -digits, d.scale), d.precision, d.scale)
+    case CalendarIntervalType => new CalendarInterval(random.nextInt(), random.nextInt(), random.nextLong())
+    case ArrayType(element, _) => new GenericArrayData(Array.fill[Any](random.nextInt(4))(sometimes(element, random)))
+    case MapType(key, element, _) =>
+      val size = random.nextInt(4)
+      new ArrayBasedMapData(new GenericArrayData(Array.fill[Any](size)(value(key, random))),
+        new GenericArrayData(Array.fill[Any](size)(sometimes(element, random))))
+    case StructType(fields) => InternalRow.fromSeq(fields.map(f => sometimes(f.dataType, random)).toSeq)
+    case _: StringType => UTF8String.fromString(random.alphanumeric.take(random.nextInt(60)).mkString + "é")
     case _ => Array.fill(random.nextInt(60))(random.nextInt().toByte)
   }
+
+  private def sometimes(dataType: DataType, random: Random): Any = if (random.nextInt(4) == 0) null else value(dataType, random)
 
   private def rows(count: Int, types: Seq[DataType], nullsOutOfTen: Int, random: Random): Seq[Seq[Any]] =
     Seq.fill(count)(types.map(t => if (random.nextInt(10) < nullsOutOfTen) null else value(t, random)))
@@ -60,15 +82,23 @@ class BatchWriterTest {
       case BooleanType => vector.getBoolean(row)
       case ByteType => vector.getByte(row)
       case ShortType => vector.getShort(row)
-      case IntegerType | DateType => vector.getInt(row)
-      case LongType | TimestampType => vector.getLong(row)
+      case IntegerType | DateType | _: YearMonthIntervalType => vector.getInt(row)
+      case LongType | TimestampType | TimestampNTZType | _: DayTimeIntervalType => vector.getLong(row)
       case FloatType => java.lang.Float.floatToRawIntBits(vector.getFloat(row))
       case DoubleType => java.lang.Double.doubleToRawLongBits(vector.getDouble(row))
-      case StringType => vector.getUTF8String(row).toString
-      case _ => vector.getBinary(row).toSeq
+      case _: StringType => vector.getUTF8String(row).toString
+      case BinaryType => vector.getBinary(row).toSeq
+      case other => bytes(other, new ColumnarArray(vector, row, 1).get(0, other))
     }
 
-  private def comparable(value: Any): Any = value match {
+  /** What Spark's own rows hold of a value: equal for equal values, also of nested types. */
+  private def bytes(dataType: DataType, value: Any): Seq[Byte] =
+    projections.getOrElseUpdate(dataType, UnsafeProjection.create(Array(dataType))).apply(InternalRow(value)).getBytes.toSeq
+
+  private val projections = scala.collection.mutable.Map.empty[DataType, UnsafeProjection]
+
+  private def comparable(dataType: DataType, value: Any): Any = value match {
+    case _: Decimal | _: CalendarInterval | _: ArrayData | _: MapData | _: InternalRow => bytes(dataType, value)
     case f: Float => java.lang.Float.floatToRawIntBits(f)
     case d: Double => java.lang.Double.doubleToRawLongBits(d)
     case s: UTF8String => s.toString
@@ -83,16 +113,22 @@ class BatchWriterTest {
       assertEquals(s"nulls of $dataType", nulls, vector.numNulls)
       assertEquals(nulls > 0, vector.hasNull)
       expected.zipWithIndex.foreach { case (row, i) =>
-        assertEquals(s"$dataType in row $i", comparable(row(column)), read(vector, i))
+        assertEquals(s"$dataType in row $i", comparable(dataType, row(column)), read(vector, i))
       }
     }
+
+  private def nested(dataType: DataType): Boolean = dataType match {
+    case _: DecimalType | _: ArrayType | _: MapType | _: StructType | CalendarIntervalType => true
+    case _ => false
+  }
 
   private def vector(dataType: DataType, values: Seq[Any], offHeap: Boolean): WritableColumnVector = {
     val result =
       if (offHeap) new OffHeapColumnVector(math.max(values.length, 1), dataType)
       else new OnHeapColumnVector(math.max(values.length, 1), dataType)
     vectors += result
-    values.zipWithIndex.foreach {
+    if (nested(dataType)) SparkTestAccess.fill(result, dataType, values)
+    else values.zipWithIndex.foreach {
       case (null, i) => result.putNull(i)
       case (v: Boolean, i) => result.putBoolean(i, v)
       case (v: Byte, i) => result.putByte(i, v)
@@ -123,21 +159,21 @@ class BatchWriterTest {
   @Test def vectorsOfEveryMakeComeBackAlsoWhenPutTogetherFromSlices(): Unit =
     for (offHeap <- Seq(false, true); nulls <- Seq(0, 3, 10)) {
       val random = new Random(nulls)
-      val first = rows(37, types, nulls, random)
-      val second = rows(100, types, 0, random)
-      val third = rows(64, types, nulls, random)
-      val batch = writer(types, 300)
+      val first = rows(37, vectorTypes, nulls, random)
+      val second = rows(100, vectorTypes, 0, random)
+      val third = rows(64, vectorTypes, nulls, random)
+      val batch = writer(vectorTypes, 300)
       batch.begin()
       var row = 0
       // All of the first, the second without its first five rows, the third.
       for ((part, from) <- Seq(first -> 0, second -> 5, third -> 0)) {
-        types.indices.foreach { c =>
-          val count = batch.append(c, vector(types(c), part.map(_(c)), offHeap), from, part.length - from, row, Long.MaxValue)
+        vectorTypes.indices.foreach { c =>
+          val count = batch.append(c, vector(vectorTypes(c), part.map(_(c)), offHeap), from, part.length - from, row, Long.MaxValue)
           assertEquals(part.length - from, count)
         }
         row += part.length - from
       }
-      assertHolds(batch.finish(row), types, first ++ second.drop(5) ++ third)
+      assertHolds(batch.finish(row), vectorTypes, first ++ second.drop(5) ++ third)
     }
 
   @Test def aConstantVectorIsWrittenOutForEachRow(): Unit = {
@@ -208,15 +244,15 @@ class BatchWriterTest {
   }
 
   @Test def aBatchOfVectorsReadsAsRows(): Unit = {
-    val expected = rows(20, types, 3, new Random(5))
-    val batch = writer(types, 20)
+    val expected = rows(20, vectorTypes, 3, new Random(5))
+    val batch = writer(vectorTypes, 20)
     batch.begin()
-    types.indices.foreach(c => batch.append(c, vector(types(c), expected.map(_(c)), offHeap = false), 0, 20, 0, Long.MaxValue))
+    vectorTypes.indices.foreach(c => batch.append(c, vector(vectorTypes(c), expected.map(_(c)), offHeap = false), 0, 20, 0, Long.MaxValue))
     val segment = batch.finish(20)
-    val columns = types.indices.map { c =>
-      new RudfColumnVector(types(c), ColumnBuffers.descriptor(segment.address, c), segment.address): ColumnVector
+    val columns = vectorTypes.indices.map { c =>
+      new RudfColumnVector(vectorTypes(c), ColumnBuffers.descriptor(segment.address, c), segment.address): ColumnVector
     }
-    val projection = UnsafeProjection.create(types.toArray)
+    val projection = UnsafeProjection.create(vectorTypes.toArray)
     val read = new ColumnarBatch(columns.toArray, 20)
     expected.zipWithIndex.foreach { case (row, i) =>
       assertEquals(projection(InternalRow.fromSeq(row)).copy(), projection(read.getRow(i)))
@@ -225,7 +261,7 @@ class BatchWriterTest {
   }
 
   private def rowWriter(types: Seq[DataType], maxRows: Int, maxBytes: Long = Long.MaxValue) =
-    new RowBatchWriter(acquire(_), types.map(ColumnKind.of).toArray, types.length, maxRows, maxBytes)
+    new RowBatchWriter(acquire(_), types.map(ColumnForm.of).toArray, types.length, maxRows, maxBytes)
 
   /** Puts a row in and says whether the batch is full. */
   private def put(writer: RowBatchWriter, row: Seq[Any]): Boolean = {
@@ -241,6 +277,11 @@ class BatchWriterTest {
       case (v: Double, c) => writer.putDouble(c, v)
       case (v: UTF8String, c) => writer.putString(c, v)
       case (v: Array[Byte], c) => writer.putBinary(c, v)
+      case (v: Decimal, c) => writer.putDecimal(c, v)
+      case (v: CalendarInterval, c) => writer.putInterval(c, v)
+      case (v: ArrayData, c) => writer.putArray(c, v)
+      case (v: MapData, c) => writer.putMap(c, v)
+      case (v: InternalRow, c) => writer.putStruct(c, v)
       case (other, _) => throw new IllegalArgumentException(other.toString)
     }
     writer.endRow()

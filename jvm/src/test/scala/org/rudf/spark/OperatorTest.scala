@@ -176,11 +176,13 @@ class OperatorTest {
   }
 
   @Test def aFunctionOfAnUnsupportedTypeStaysWithSparkAndExplainSaysWhy(): Unit = {
-    val length = udf("f = lambda a: len(a)", "int")
-    val frame = spark.range(3).select(length(Seq(expr("array(id, id)"))).as("n"))
+    val two = udf("f = lambda v: 2", "int")
+    val frame = spark.range(3).select(two(Seq(expr("parse_json('[1]')"))).as("n"))
     assertFalse(plan(frame).contains("RudfEval"))
-    assertTrue(plan(frame), plan(frame).contains("rudf: left to Spark because `f`: an argument has the type ARRAY<BIGINT>"))
+    assertTrue(plan(frame), plan(frame).contains("rudf: left to Spark because `f`: an argument has the type VARIANT"))
     assertEquals(Seq(2, 2, 2), frame.collect().map(_.getInt(0)).toSeq)
+    val same = spark.range(3).select(two(Seq(expr("array(named_struct('a', id, 'a', id))"))).as("n"))
+    assertTrue(plan(same), plan(same).contains("an argument has a struct with two fields of the same name"))
   }
 
   @Test def aDamagedPayloadIsNotRun(): Unit = {

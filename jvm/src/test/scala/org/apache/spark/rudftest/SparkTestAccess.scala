@@ -6,8 +6,10 @@ import org.apache.spark.SparkContext
 import org.apache.spark.api.python.{PythonFunction, SimplePythonFunction}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.Column
+import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
-import org.apache.spark.sql.types.DataType
+import org.apache.spark.sql.execution.vectorized.WritableColumnVector
+import org.apache.spark.sql.types.{DataType, StructType}
 
 /** Makes Python functions as PySpark does through py4j; lies here because Scala hides the classes from other packages. */
 object SparkTestAccess {
@@ -17,4 +19,12 @@ object SparkTestAccess {
 
   def pythonUdf(name: String, function: PythonFunction, returnType: String, evalType: Int, columns: Seq[Column]): Column =
     UserDefinedPythonFunction(name, function, DataType.fromDDL(returnType), evalType, udfDeterministic = true)(columns: _*)
+
+  /** Appends values of any type to a vector, as Spark does where it makes columns of rows. */
+  def fill(vector: WritableColumnVector, dataType: DataType, values: Seq[Any]): Unit = {
+    val kind = Class.forName("org.apache.spark.sql.execution.RowToColumnConverter")
+    val converter = kind.getConstructor(classOf[StructType]).newInstance(new StructType().add("c", dataType))
+    val convert = kind.getMethod("convert", classOf[InternalRow], classOf[Array[WritableColumnVector]])
+    values.foreach(value => convert.invoke(converter, InternalRow(value), Array(vector)))
+  }
 }

@@ -103,9 +103,11 @@ class Names(AccumulatorParam):
     """Collects sets."""
 
     def zero(self, value: set[str]) -> set[str]:
+        """Return nothing collected."""
         return set()
 
     def addInPlace(self, one: set[str], other: set[str]) -> set[str]:
+        """Return both together."""
         return one | other
 
 

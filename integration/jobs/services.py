@@ -103,9 +103,11 @@ class Names(AccumulatorParam):
     """Collects sets."""
 
     def zero(self, value: set[str]) -> set[str]:
+        """Return nothing collected."""
         return set()
 
     def addInPlace(self, one: set[str], other: set[str]) -> set[str]:
+        """Return both together."""
         return one | other
 
 
@@ -223,7 +225,10 @@ def prints(v):
 
 
 same("printing", lambda: distinct(prints))
-same("sums stay right", lambda: taken(ids.select(rudf(lambda v: v + 1, "bigint")("id").alias("v"))).agg(F.sum("v")).first()[0])
+same(
+    "sums stay right",
+    lambda: taken(ids.select(rudf(lambda v: v + 1, "bigint")("id").alias("v"))).agg(F.sum("v")).first()[0],
+)
 with open(target, "w") as file:
     json.dump(results, file, indent=1)
 spark.stop()

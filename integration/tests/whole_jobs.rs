@@ -327,3 +327,30 @@ fn a_directory_that_cannot_be_written_is_passed_over() {
     assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>());
     assert!(results["plan"].as_str().unwrap().contains("RudfEval"));
 }
+
+fn pyspark_pickles_through_rudf(master: &str, name: &str) {
+    let _machine = machine();
+    let scratch = scratch(name).unwrap();
+    let python = python_without_rudf(&scratch);
+    let target = scratch.join("results.json");
+    let finished =
+        Job::new("pickled_by_rudf", master).unwrap().python(&python).argument(&target).run(&scratch).unwrap();
+    must_succeed(&finished);
+    let results = read(&target);
+    let results = results.as_object().unwrap();
+    assert!(results.len() > 25, "{} checks are fewer than there should be", results.len());
+    for (check, outcome) in results {
+        assert_eq!(outcome, &Value::Bool(true), "{check}: {outcome}\n{}", finished.tail());
+    }
+    assert!(finished.log.contains("closure 'noise' (bytes, 3,145,"), "no warning of a large function");
+}
+
+#[test]
+fn all_of_pyspark_pickles_through_rudf_in_local_mode() {
+    pyspark_pickles_through_rudf(LOCAL, "pickled-local");
+}
+
+#[test]
+fn all_of_pyspark_pickles_through_rudf_on_real_executors() {
+    pyspark_pickles_through_rudf(CLUSTER, "pickled-cluster");
+}

@@ -147,6 +147,18 @@ def _descriptor(value: Any) -> Reduced:
     return getattr, (value.__objclass__, value.__name__)
 
 
+def _sentinel(name: str) -> Callable[[Any], Reduced | str]:
+    """Reducer of a value of ``dataclasses`` that is compared by identity.
+
+    A class that a worker has sent back with cloudpickle holds a copy, which goes as the original.
+    """
+
+    def reduce(value: Any) -> Reduced | str:
+        return name if value is vars(dataclasses)[name] else (getattr, (dataclasses, name))
+
+    return reduce
+
+
 #: Reducers that are always used, by exact type.
 ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     **{kind: _view(name) for kind, name in _views.items()},
@@ -158,10 +170,10 @@ ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     functools.cached_property: _cached_property,
     weakref.WeakSet: _weak_set,
     # Compared by identity: the receiver has its own.
-    type(dataclasses.MISSING): lambda _: "MISSING",
-    type(dataclasses.KW_ONLY): lambda _: "KW_ONLY",
-    type(vars(dataclasses)["_HAS_DEFAULT_FACTORY"]): lambda _: "_HAS_DEFAULT_FACTORY",
-    type(vars(dataclasses)["_FIELD"]): lambda kind: kind.name,
+    type(dataclasses.MISSING): _sentinel("MISSING"),
+    type(dataclasses.KW_ONLY): _sentinel("KW_ONLY"),
+    type(vars(dataclasses)["_HAS_DEFAULT_FACTORY"]): _sentinel("_HAS_DEFAULT_FACTORY"),
+    type(vars(dataclasses)["_FIELD"]): lambda kind: _sentinel(kind.name)(kind),
     weakref.WeakKeyDictionary: _weak_mapping,
     weakref.WeakValueDictionary: _weak_mapping,
 }

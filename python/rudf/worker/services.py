@@ -57,7 +57,8 @@ def set_up(
 
 def _set_task_context(told: dict[str, Any]) -> None:
     """Give functions the context of their task; releases of PySpark differ in what one has."""
-    from pyspark.taskcontext import ResourceInformation, TaskContext
+    from pyspark.resource import ResourceInformation
+    from pyspark.taskcontext import TaskContext
 
     resources = {
         name: ResourceInformation(resource["name"], resource["addresses"])
@@ -88,7 +89,7 @@ def finish() -> str:
         return "{}"
     from pyspark.serializers import CPickleSerializer
 
-    dumps = CPickleSerializer().dumps
+    dumps: Any = CPickleSerializer().dumps  # type: ignore[no-untyped-call]
     updates = [dumps((number, accumulator._value)) for number, accumulator in _accumulators().items()]
     return json.dumps({"accumulators": [base64.b64encode(update).decode() for update in updates]})
 

@@ -28,6 +28,15 @@ def registry():
         keys[address] = key
         if is_own:
             own.add(key)
+        # Workers of Spark pickle their rows with cloudpickle: told the key, it sends it along, and the class of such a row
+        # is found where it comes from, and by other workers.
+        for name in ("pyspark.cloudpickle.cloudpickle", "cloudpickle.cloudpickle"):
+            track = getattr(sys.modules.get(name), "_lookup_class_or_track", None)
+            if track:
+                try:
+                    track(key, obj)
+                except TypeError:  # a metaclass that cannot be hashed
+                    pass
 
     def define(key, make, *arguments):
         # One thread at a time: two that load the same class at once are to get the same one.

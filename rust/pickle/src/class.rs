@@ -244,6 +244,7 @@ impl<'py> Saver<'py> {
             Step::Receiver("define"),
             Step::Receiver(""),
             Step::Text(key.clone()),
+            Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ]);
         let begun = steps.len();
@@ -251,7 +252,7 @@ impl<'py> Saver<'py> {
         if steps.len() == begun {
             steps.truncate(before);
         } else {
-            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE3, op::REDUCE, op::POP]));
+            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::TUPLE3, op::REDUCE, op::POP]));
         }
         Ok(())
     }

@@ -378,5 +378,8 @@ fn cell_type(cell: &Bound<'_, PyAny>) -> String {
 
 /// Whether a value is another than the string that is expected.
 fn differs(value: &Bound<'_, PyAny>, expected: &Py<PyAny>) -> PyResult<bool> {
-    Ok(!value.is(expected) && !(value.is_exact_instance_of::<PyString>() && value.eq(expected)?))
+    if value.is(expected) {
+        return Ok(false);
+    }
+    Ok(!value.is_exact_instance_of::<PyString>() || value.ne(expected)?)
 }

@@ -26,10 +26,9 @@ def define(R, k, m, *a):
                         except TypeError:
                             pass
         return c
-    c = R.get(k)
+    c, m = m
     for n, v in R.get((k,), m).items():
         type.__setattr__(c, n, v)
-    return c
 
 
 # Classes that travel have been through `__init_subclass__` where they come from.

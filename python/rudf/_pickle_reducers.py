@@ -119,7 +119,8 @@ def _type_var(value: Any) -> Reduced:
     has_default = getattr(value, "has_default", None)
     if has_default is not None and has_default():
         keywords["default"] = value.__default__
-    return functools.partial(_maker(value), value.__name__, *getattr(value, "__constraints__", ()), **keywords), ()
+    maker = functools.partial(_maker(value), **keywords) if keywords else _maker(value)
+    return maker, (value.__name__, *getattr(value, "__constraints__", ()))
 
 
 def _type_var_tuple(value: Any) -> Reduced:
@@ -127,7 +128,8 @@ def _type_var_tuple(value: Any) -> Reduced:
     has_default = getattr(value, "has_default", None)
     if has_default is not None and has_default():
         keywords["default"] = value.__default__
-    return functools.partial(_maker(value), value.__name__, **keywords), ()
+    maker = functools.partial(_maker(value), **keywords) if keywords else _maker(value)
+    return maker, (value.__name__,)
 
 
 def _new_type(value: Any) -> Reduced:

@@ -4,7 +4,6 @@
 //! attributes are set without asking anyone (`type.__setattr__`), so that neither `__set_name__` nor a metaclass nor
 //! `__init_subclass__` of a class that travels runs a second time.
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
@@ -14,7 +13,7 @@ use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
 /// `Py_TPFLAGS_HEAPTYPE`: made at run time.
-const HEAP_TYPE: u64 = 1 << 9;
+pub(crate) const HEAP_TYPE: u64 = 1 << 9;
 
 /// Entries of a class's `__dict__` that the bare class has already or that belong to this process.
 const NOT_ATTRIBUTES: &[&str] = &[
@@ -91,7 +90,22 @@ impl<'py> Saver<'py> {
         let name: Bound<'py, PyString> = class.getattr(intern!(py, "__name__"))?.cast_into()?;
         let bases = class.getattr(intern!(py, "__bases__"))?;
         let attributes = class_dict(class)?;
-        let mut steps = vec![Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Text(key)];
+        if let Some(plain) = self.plain_enum(class, &attributes)? {
+            return self.plain_enum_by_value(class, &key, plain, &attributes);
+        }
+        let mut steps = self.shielded_bases(class)?;
+        let shielded = !steps.is_empty();
+        if shielded {
+            steps.insert(0, Step::Op(&[op::MARK]));
+            steps.push(Step::Op(&[op::TUPLE]));
+        }
+        steps.splice(
+            0..0,
+            [Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Receiver(""), Step::Text(key.clone())],
+        );
+        if shielded {
+            steps.insert(4, Step::Receiver("shielded"));
+        }
         self.maker(class, &mut steps)?;
         steps.extend([
             Step::Text(name),
@@ -102,27 +116,22 @@ impl<'py> Saver<'py> {
         steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
         let members = self.enum_members(class, &attributes)?;
         self.new_members(class, &members, &mut steps)?;
-        steps.extend([
-            Step::Receiver("fill"),
-            Step::Op(&[op::MARK]),
-            Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
-            Step::Op(&[op::EMPTY_DICT, op::MARK]),
-        ]);
-        self.attribute_steps(class, &attributes, &mut steps)?;
-        steps.push(Step::Op(&[op::SETITEMS]));
-        if !members.is_empty() {
-            steps.push(Step::Op(&[op::MARK]));
-            for member in &members {
-                let state = member.object.getattr(intern!(py, "__dict__"))?;
-                steps.push(Step::Save(member.object.clone(), Role::Data, Label::Silent));
-                steps.push(Step::Save(state, Role::State, Label::Silent));
-                steps.push(Step::Op(&[op::TUPLE2]));
-            }
-            steps.push(Step::Op(&[op::TUPLE]));
-        }
-        steps.push(Step::Op(&[op::TUPLE, op::REDUCE, op::POP]));
+        self.fill_steps(class, &key, &attributes, &mut steps)?;
+        self.member_states(&key, &members, &mut steps)?;
         self.registered_subclasses(class, &mut steps)?;
         Ok(Some(Frame::script(steps)))
+    }
+
+    /// The bases that travel and have an `__init_subclass__`, which has run where the class was defined.
+    fn shielded_bases(&self, class: &Bound<'py, PyType>) -> PyResult<Vec<Step<'py>>> {
+        let mut steps = Vec::new();
+        for base in mro(class)?.iter().skip(1) {
+            let own = base.getattr(intern!(self.py, "__dict__"))?;
+            if own.contains(intern!(self.py, "__init_subclass__"))? && self.reference(&base)?.is_none() {
+                steps.push(Step::Save(base, Role::Data, Label::Silent));
+            }
+        }
+        Ok(steps)
     }
 
     /// What makes the bare class: `type`, a metaclass that can be imported, or the `__new__` below one that cannot.
@@ -222,6 +231,32 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
+    /// Sets the attributes, if there are any.
+    pub(crate) fn fill_steps(
+        &mut self,
+        class: &Bound<'py, PyType>,
+        key: &Bound<'py, PyString>,
+        attributes: &Bound<'py, PyDict>,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let before = steps.len();
+        steps.extend([
+            Step::Receiver("define"),
+            Step::Receiver(""),
+            Step::Text(key.clone()),
+            Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
+            Step::Op(&[op::EMPTY_DICT, op::MARK]),
+        ]);
+        let begun = steps.len();
+        self.attribute_steps(class, attributes, steps)?;
+        if steps.len() == begun {
+            steps.truncate(before);
+        } else {
+            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::TUPLE3, op::REDUCE, op::POP]));
+        }
+        Ok(())
+    }
+
     fn attribute_steps(
         &mut self,
         class: &Bound<'py, PyType>,
@@ -283,13 +318,13 @@ impl<'py> Saver<'py> {
 /// A copy of the class's own `__dict__`.
 pub(crate) fn class_dict<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyDict>> {
     let py = class.py();
-    let dict = PyDict::new(py);
-    dict.call_method1(intern!(py, "update"), (class.getattr(intern!(py, "__dict__"))?,))?;
-    Ok(dict)
+    // The mapping proxy's own method: a metaclass may hide it.
+    let proxy = class.getattr(intern!(py, "__dict__"))?;
+    Ok(proxy.call_method0(intern!(py, "copy"))?.cast_into::<PyDict>()?)
 }
 
 /// `__mro__`, which a metaclass may refuse.
-fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
+pub(crate) fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
     Ok(class.getattr(intern!(class.py(), "__mro__"))?.cast_into::<PyTuple>()?)
 }
 
@@ -306,102 +341,4 @@ fn needs_keywords(holder: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
     let defaults = function.getattr(intern!(py, "__kwdefaults__"))?;
     let given = if defaults.is_none() { 0 } else { defaults.len()? };
     Ok(required > given)
-}
-
-/// A member of an enum, with what made it.
-pub(crate) struct Member<'py> {
-    pub(crate) object: Bound<'py, PyAny>,
-    /// The table of the class that holds it, and under what.
-    pub(crate) table: &'static str,
-    pub(crate) entry: Bound<'py, PyAny>,
-}
-
-impl<'py> Saver<'py> {
-    /// `enum.EnumMeta`, if anyone has imported `enum`.
-    fn enum_metaclass(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
-        match self.modules.get_item(intern!(self.py, "enum"))? {
-            Some(module) => module.getattr_opt(intern!(self.py, "EnumMeta")),
-            None => Ok(None),
-        }
-    }
-
-    /// Every member of an enum once: the named ones, then combinations of flags that have been made.
-    fn enum_members(&self, class: &Bound<'py, PyType>, attributes: &Bound<'py, PyDict>) -> PyResult<Vec<Member<'py>>> {
-        let mut members: Vec<Member<'py>> = Vec::new();
-        let Some(metaclass) = self.enum_metaclass()? else { return Ok(members) };
-        if !class.is_instance(&metaclass)? {
-            return Ok(members);
-        }
-        for table in ["_member_map_", "_value2member_map_"] {
-            let Some(entries) = attributes.get_item(table)?.and_then(|entries| entries.cast_into::<PyDict>().ok())
-            else {
-                continue;
-            };
-            for (entry, object) in entries.iter() {
-                if object.get_type().is(class) && !members.iter().any(|member| member.object.is(&object)) {
-                    members.push(Member { object, table, entry });
-                }
-            }
-        }
-        Ok(members)
-    }
-
-    /// Makes the members bare, so that everything after can refer to them.
-    fn new_members(
-        &self,
-        class: &Bound<'py, PyType>,
-        members: &[Member<'py>],
-        steps: &mut Vec<Step<'py>>,
-    ) -> PyResult<()> {
-        for member in members {
-            let (module, name, arguments) = self.member_maker(class, &member.object)?;
-            steps.extend([
-                Step::Receiver("member"),
-                Step::Op(&[op::MARK]),
-                Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
-                Step::Name(member.table),
-                Step::Save(member.entry.clone(), Role::Data, Label::Silent),
-                Step::Method(module, name),
-            ]);
-            for argument in arguments {
-                steps.push(Step::Save(argument, Role::Data, Label::Part("value")));
-            }
-            steps.extend([
-                Step::Op(&[op::TUPLE, op::REDUCE]),
-                Step::Memoize(member.object.clone()),
-                Step::Op(&[op::POP]),
-            ]);
-        }
-        Ok(())
-    }
-
-    /// The builtin type below an enum's members (`object`, `int`, `str`, ...), and the value it is made from.
-    fn member_maker(
-        &self,
-        class: &Bound<'py, PyType>,
-        member: &Bound<'py, PyAny>,
-    ) -> PyResult<(String, String, Vec<Bound<'py, PyAny>>)> {
-        let py = self.py;
-        for base in mro(class)?.iter() {
-            let flags: u64 = base.getattr(intern!(py, "__flags__"))?.extract()?;
-            if flags & HEAP_TYPE != 0 || !base.getattr(intern!(py, "__dict__"))?.contains(intern!(py, "__new__"))? {
-                continue;
-            }
-            let module: String = base.getattr(intern!(py, "__module__"))?.extract()?;
-            let name: String = base.getattr(intern!(py, "__qualname__"))?.extract()?;
-            let arguments = match name.as_str() {
-                "object" => Vec::new(),
-                "str" => vec![base.getattr(intern!(py, "__str__"))?.call1((member,))?],
-                "int" | "float" | "bytes" | "tuple" | "complex" | "frozenset" => vec![base.call1((member,))?],
-                _ => {
-                    let reduced = base.getattr(intern!(py, "__reduce_ex__"))?.call1((member, 2))?;
-                    let all = reduced.get_item(1)?.cast_into::<PyTuple>()?;
-                    let skip = usize::from(reduced.get_item(0)?.is(&self.known.copyreg_newobj));
-                    all.iter().skip(skip).collect()
-                }
-            };
-            return Ok((module, format!("{name}.__new__"), arguments));
-        }
-        Err(PyTypeError::new_err("cannot pickle an enum whose members have no builtin type below"))
-    }
 }

@@ -1,13 +1,12 @@
 //! Errors that lead to the object: `cannot pickle '_thread.lock' object: at score → closure 'cfg' → ['db'] → .lock`.
 
-use std::sync::Arc;
-
 use pyo3::exceptions::{PyMemoryError, PyNotImplementedError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::frame::{Elements, Frame, Label, Origin, Role};
+use crate::facts::place;
+use crate::frame::{Elements, Frame, Label, Role};
 use crate::global::repr;
 use crate::save::Saver;
 
@@ -65,7 +64,7 @@ impl<'py> Saver<'py> {
     fn describe(&self, root: &Bound<'py, PyAny>, message: &str) -> String {
         let mut text = format!("{message}: at {}", self.path(root));
         if let Some(origin) = self.origin() {
-            text.push_str(&format!("; defined in {}, line {}", origin.file, origin.line));
+            text.push_str(&origin);
         }
         if let Some(hint) = self.hint(message) {
             text.push_str(&format!(". Hint: {hint}"));
@@ -74,11 +73,13 @@ impl<'py> Saver<'py> {
     }
 
     /// Where the innermost function or class on the way was defined.
-    fn origin(&self) -> Option<Arc<Origin>> {
-        self.stack.iter().rev().find_map(|frame| match frame {
-            Frame::Script(script) => script.origin.clone(),
+    fn origin(&self) -> Option<String> {
+        let code = self.stack.iter().rev().find_map(|frame| match frame {
+            Frame::Script(script) => script.code.as_ref().map(|(code, _)| code),
             _ => None,
-        })
+        })?;
+        let (file, line) = place(code)?;
+        Some(format!("; defined in {file}, line {line}"))
     }
 
     /// The way from the root to where the work stands.
@@ -111,7 +112,7 @@ pub(crate) enum PathStep<'f, 'py> {
     IntoKey(&'f Bound<'py, PyAny>),
     Named(&'static str, &'f Bound<'py, PyString>),
     Global(&'f Bound<'py, PyString>),
-    Name(&'f str),
+    Function(&'f Bound<'py, PyAny>),
     Part(&'static str),
 }
 
@@ -125,7 +126,7 @@ impl PathStep<'_, '_> {
             Self::IntoKey(key) => format!("key {}", repr(key)),
             Self::Named(kind, name) => format!("{kind} '{name}'"),
             Self::Global(name) => format!("global '{name}'"),
-            Self::Name(name) => (*name).to_owned(),
+            Self::Function(name) => name.extract().unwrap_or_default(),
             Self::Part(part) => (*part).to_owned(),
         }
     }
@@ -134,10 +135,10 @@ impl PathStep<'_, '_> {
 /// The name of a function or class in a container, which has no place in the path yet.
 fn function_name<'f, 'py>(below: Option<&Frame<'py>>, frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
     let Frame::Script(script) = frame else { return None };
-    let origin = script.origin.as_ref()?;
+    let (code, facts) = script.code.as_ref()?;
     let in_container =
         matches!(below, Some(Frame::List(..) | Frame::Tuple(..) | Frame::Dict(..) | Frame::Elements(..)));
-    in_container.then(|| PathStep::Name(&origin.name))
+    in_container.then(|| PathStep::Function(facts.qualname.bind(code.py())))
 }
 
 fn root_name(root: &Bound<'_, PyAny>) -> String {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple};
 
+use crate::facts::CodeFacts;
+
 /// What a container is to its parent: decides how the path in an error message reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Role {
@@ -53,17 +55,11 @@ pub(crate) enum Step<'py> {
     Enter(Box<Frame<'py>>),
 }
 
-/// Where a by-value function or class was defined.
-pub(crate) struct Origin {
-    pub(crate) name: String,
-    pub(crate) file: String,
-    pub(crate) line: i32,
-}
-
 pub(crate) struct Script<'py> {
     pub(crate) steps: std::vec::IntoIter<Step<'py>>,
     pub(crate) label: Label<'py>,
-    pub(crate) origin: Option<Arc<Origin>>,
+    /// The code of the function that is written.
+    pub(crate) code: Option<(Bound<'py, PyAny>, Arc<CodeFacts>)>,
     /// The object that is being rebuilt, unless it is a function or class.
     pub(crate) subject: Option<Bound<'py, PyAny>>,
 }
@@ -84,7 +80,7 @@ pub(crate) struct DictFrame<'py> {
 pub(crate) struct GlobalsFrame<'py> {
     pub(crate) dict: Bound<'py, PyDict>,
     pub(crate) number: u32,
-    pub(crate) facts: Arc<crate::function::CodeFacts>,
+    pub(crate) facts: Arc<CodeFacts>,
     pub(crate) next: usize,
     pub(crate) open: bool,
 }
@@ -117,14 +113,14 @@ pub(crate) enum Frame<'py> {
 
 impl<'py> Frame<'py> {
     pub(crate) fn script(steps: Vec<Step<'py>>) -> Self {
-        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, origin: None, subject: None }))
+        Self::Script(Box::new(Script { steps: steps.into_iter(), label: Label::Silent, code: None, subject: None }))
     }
 
-    pub(crate) fn script_from(steps: Vec<Step<'py>>, origin: Arc<Origin>) -> Self {
+    pub(crate) fn script_from(steps: Vec<Step<'py>>, code: (Bound<'py, PyAny>, Arc<CodeFacts>)) -> Self {
         Self::Script(Box::new(Script {
             steps: steps.into_iter(),
             label: Label::Silent,
-            origin: Some(origin),
+            code: Some(code),
             subject: None,
         }))
     }

@@ -4,64 +4,20 @@
 //! globals dictionary that all functions of one module share, cells still empty. The function is remembered then, and
 //! only after that its globals, cells and attributes are filled in, so that any of them may lead back to it.
 
-use std::borrow::Cow;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyModule, PyString, PyTuple, PyWeakrefReference};
+use pyo3::types::{PyDict, PyModule, PyString, PyTuple};
 
-use crate::code::{self, FileNames};
-use crate::frame::{Frame, GlobalsFrame, Label, Origin, Role, Step};
+use crate::facts::CodeFacts;
+use crate::frame::{Frame, GlobalsFrame, Label, Role, Step};
+use crate::functions_ffi::FunctionParts;
 use crate::global::type_name;
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
-
-/// What is known of a code object: it never changes, so it is kept for as long as the code lives.
-pub(crate) struct CodeFacts {
-    /// Names looked up in globals.
-    pub(crate) globals: Vec<Py<PyString>>,
-    /// All of `co_names`, nested code included, each followed by a zero byte.
-    names: String,
-    free: Vec<Py<PyString>>,
-    name: String,
-    qualname: String,
-    doc: Option<String>,
-    pub(crate) origin: Arc<Origin>,
-    /// For `marshal.loads`.
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// Facts by the address of the code, with a weak reference that tells whether the code is still the one.
-type KnownCodes = FastMap<usize, (Py<PyWeakrefReference>, Arc<CodeFacts>)>;
-
-static KNOWN_CODES: Mutex<Option<KnownCodes>> = Mutex::new(None);
-/// At this many all are forgotten.
-const MAX_CODES: usize = 4096;
-
-fn cached_facts(code: &Bound<'_, PyAny>) -> Option<Arc<CodeFacts>> {
-    let known = KNOWN_CODES.lock().ok()?;
-    let (reference, facts) = known.as_ref()?.get(&(code.as_ptr() as usize))?;
-    let alive = reference.bind(code.py()).upgrade()?;
-    alive.is(code).then(|| facts.clone())
-}
-
-fn cache_facts(code: &Bound<'_, PyAny>, facts: &Arc<CodeFacts>) -> PyResult<()> {
-    let reference = PyWeakrefReference::new(code)?.unbind();
-    let mut dropped = KnownCodes::default();
-    if let Ok(mut known) = KNOWN_CODES.lock() {
-        let known = known.get_or_insert_default();
-        if known.len() >= MAX_CODES {
-            dropped = std::mem::take(known);
-        }
-        known.insert(code.as_ptr() as usize, (reference, facts.clone()));
-    }
-    // Not under the lock: letting go of Python objects can run Python code.
-    drop(dropped);
-    Ok(())
-}
 
 /// One globals dictionary of the sender and what of it has been written.
 struct SharedGlobals {
@@ -73,56 +29,8 @@ struct SharedGlobals {
 #[derive(Default)]
 pub(crate) struct FunctionState {
     globals: FastMap<usize, SharedGlobals>,
-}
-
-/// How much of each file name to cut off: found once per name, so that it does not change when `sys.path` does.
-static CUTS: Mutex<Option<FastMap<Box<[u8]>, usize>>> = Mutex::new(None);
-/// No program has more files of code than this; one that makes them up has to look again.
-const MAX_CUTS: usize = 4096;
-
-/// File names without the directory that Python found them in.
-pub(crate) struct ShortNames<'py>(pub(crate) Python<'py>);
-
-impl ShortNames<'_> {
-    fn cut(&self, name: &[u8]) -> usize {
-        let entries: Vec<String> = self
-            .0
-            .import("sys")
-            .and_then(|sys| sys.getattr(intern!(self.0, "path")))
-            .and_then(|path| {
-                path.try_iter()?.map(|entry| Ok(entry?.extract().unwrap_or_default())).collect::<PyResult<_>>()
-            })
-            .unwrap_or_default();
-        let roots = entries.iter().map(|entry| entry.trim_end_matches('/').as_bytes());
-        let under = roots
-            .filter(|root| !root.is_empty() && name.strip_prefix(*root).is_some_and(|rest| rest.starts_with(b"/")));
-        match under.map(<[u8]>::len).max() {
-            Some(root) => root + 1,
-            None => name.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1),
-        }
-    }
-}
-
-impl FileNames for ShortNames<'_> {
-    fn shorten<'n>(&mut self, name: &'n [u8]) -> Cow<'n, [u8]> {
-        if !name.starts_with(b"/") {
-            return Cow::Borrowed(name);
-        }
-        let known = CUTS.lock().ok().and_then(|cuts| cuts.as_ref()?.get(name).copied());
-        let cut = known.unwrap_or_else(|| {
-            // The lock is not held here: looking at `sys.path` runs Python code.
-            let cut = self.cut(name);
-            if let Ok(mut cuts) = CUTS.lock() {
-                let cuts = cuts.get_or_insert_default();
-                if cuts.len() >= MAX_CUTS {
-                    cuts.clear();
-                }
-                cuts.insert(name.into(), cut);
-            }
-            cut
-        });
-        Cow::Borrowed(&name[cut..])
-    }
+    /// Code that is known to be met again in this dump.
+    pub(crate) read: FastMap<usize, Arc<CodeFacts>>,
 }
 
 impl<'py> Saver<'py> {
@@ -136,10 +44,12 @@ impl<'py> Saver<'py> {
 
     /// Writes the function itself; the frame returned fills it.
     pub(crate) fn function_by_value(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
-        let py = self.py;
-        let code = function.getattr(intern!(py, "__code__"))?;
-        let globals = function.getattr(intern!(py, "__globals__"))?.cast_into::<PyDict>()?;
-        let closure = function.getattr(intern!(py, "__closure__"))?.cast_into::<PyTuple>().ok();
+        let parts = FunctionParts::of(function);
+        let (Some(code), Some(globals)) = (parts.code()?, parts.globals()?) else {
+            return Err(self.pickling_error("cannot pickle a function without code"));
+        };
+        let globals = globals.cast_into::<PyDict>()?;
+        let closure = parts.closure()?.and_then(|cells| cells.cast_into::<PyTuple>().ok());
         self.standard("types", "FunctionType")?;
         if closure.is_some() {
             self.writer.byte(op::MARK);
@@ -151,7 +61,7 @@ impl<'py> Saver<'py> {
             None => self.writer.bytes(&[op::TUPLE2, op::REDUCE]),
             Some(cells) => {
                 self.writer.bytes(&[op::NONE, op::NONE]);
-                self.closure(cells, &facts, &mut steps)?;
+                self.closure(cells, &code, &facts, &mut steps)?;
                 self.writer.bytes(&[op::TUPLE, op::REDUCE]);
             }
         }
@@ -169,60 +79,7 @@ impl<'py> Saver<'py> {
         if steps.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Frame::script_from(steps, facts.origin.clone())))
-    }
-
-    /// Writes a code object, or gets the one written before.
-    fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
-        let facts = self.code_facts(code)?;
-        if let Some(number) = self.memo.get(code) {
-            self.writer.get(number);
-            return Ok(facts);
-        }
-        let start = self.writer.position();
-        self.standard("marshal", "loads")?;
-        self.writer.raw_bytes_object(&facts.bytes);
-        self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
-        self.memoize(code);
-        self.trace_leaf(start, || ("code".to_owned(), format!("{}, line {}", facts.origin.file, facts.origin.line)));
-        Ok(facts)
-    }
-
-    /// Reads a code object, or remembers having read it.
-    pub(crate) fn code_facts(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
-        if let Some(facts) = cached_facts(code) {
-            return Ok(facts);
-        }
-        let py = self.py;
-        let marshalled = self.known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
-        let info = code::rewrite(marshalled.as_bytes(), &self.known.opmap, &mut ShortNames(py))?;
-        let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let strings = |names: &[&[u8]]| -> PyResult<Vec<Py<PyString>>> {
-            names.iter().map(|name| PyString::from_bytes(py, name).map(Bound::unbind)).collect()
-        };
-        let mut names = String::new();
-        for name in &info.names {
-            names.push_str(&String::from_utf8_lossy(name));
-            names.push('\0');
-        }
-        let facts = Arc::new(CodeFacts {
-            globals: strings(&info.globals)?,
-            names,
-            free: strings(&info.free)?,
-            name: string(info.name),
-            qualname: string(info.qualname),
-            doc: info.doc.map(string),
-            origin: Arc::new(Origin { name: string(info.qualname), file: string(&info.file), line: info.line }),
-            bytes: info.bytes,
-        });
-        cache_facts(code, &facts)?;
-        Ok(facts)
-    }
-
-    /// A code object on its own.
-    pub(crate) fn lone_code(&mut self, code: &Bound<'py, PyAny>) -> Rest<'py> {
-        self.code(code)?;
-        Ok(None)
+        Ok(Some(Frame::script_from(steps, (code, facts))))
     }
 
     /// Writes the dictionary that stands for `globals`, with the names that every module has.
@@ -239,8 +96,9 @@ impl<'py> Saver<'py> {
         self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
         // C code that imports something while the function runs looks for the builtins here, and nowhere else: pyarrow
         // aborts the process where they are missing.
+        // Every module of Python code has them; `builtins` itself takes longer to look up when it is loaded.
         self.text(b"__builtins__");
-        self.standard("builtins", "__dict__")?;
+        self.standard("types", "__builtins__")?;
         self.writer.byte(op::SETITEM);
         self.mark_global(globals, "__builtins__");
         for (key, name) in
@@ -328,7 +186,7 @@ impl<'py> Saver<'py> {
         }
         let mut packages = vec![name];
         while let Some(package) = packages.pop() {
-            for part in facts.names.split_terminator('\0') {
+            for part in facts.names(self.py) {
                 let full = format!("{package}.{part}");
                 let key = [b"\xff", full.as_bytes()].concat();
                 if self.modules.contains(&full)? && self.memo.get_text(&key).is_none() {
@@ -346,21 +204,26 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
-    fn closure(&mut self, cells: &Bound<'py, PyTuple>, facts: &CodeFacts, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
+    fn closure(
+        &mut self,
+        cells: &Bound<'py, PyTuple>,
+        code: &Bound<'py, PyAny>,
+        facts: &CodeFacts,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        let names = code.getattr(intern!(self.py, "co_freevars"))?.cast_into::<PyTuple>()?;
         if cells.len() > 3 {
             self.writer.byte(op::MARK);
         }
         for (index, cell) in cells.iter().enumerate() {
             let start = self.writer.position();
             let contents = self.new_cell(&cell)?;
-            let name = match facts.free.get(index) {
-                Some(name) => name.bind(self.py).clone(),
-                None => PyString::new(self.py, "?"),
-            };
-            if contents.is_none() {
+            if contents.is_none() && self.trace.is_some() {
+                let name = names.get_item(index)?;
                 self.trace_leaf(start, || (format!("closure '{name}'"), cell_type(&cell)));
             }
             if let Some(contents) = contents {
+                let name = names.get_item(index)?.cast_into::<PyString>()?;
                 if let Ok(module) = contents.cast::<PyModule>() {
                     self.submodules(module.as_any(), facts)?;
                 }
@@ -439,43 +302,40 @@ impl<'py> Saver<'py> {
     ) -> PyResult<()> {
         let py = self.py;
         let mut slots: Vec<(&'static str, Bound<'py, PyAny>)> = Vec::new();
-        let text_differs =
-            |value: &Bound<'py, PyAny>, expected: Option<&str>| match (value.cast::<PyString>(), expected) {
-                (Ok(text), Some(expected)) => text != expected,
-                (Err(_), None) => !value.is_none(),
-                _ => true,
-            };
-        let name = function.getattr(intern!(py, "__name__"))?;
-        if text_differs(&name, Some(&facts.name)) {
+        let name = self.known.getters.function_name.of(function)?;
+        if differs(&name, &facts.name)? {
             slots.push(("__name__", name));
         }
-        let qualname = function.getattr(intern!(py, "__qualname__"))?;
-        if text_differs(&qualname, Some(&facts.qualname)) {
+        let qualname = self.known.getters.function_qualname.of(function)?;
+        if differs(&qualname, &facts.qualname)? {
             slots.push(("__qualname__", qualname));
         }
-        let module = function.getattr(intern!(py, "__module__"))?;
+        let parts = FunctionParts::of(function);
+        let module = parts.module()?;
         let expected = globals.get_item(intern!(py, "__name__"))?;
-        let same = match &expected {
-            Some(expected) => expected.is(&module) || expected.eq(&module)?,
-            None => module.is_none(),
+        let same = match (&expected, &module) {
+            (Some(expected), Some(module)) => expected.is(module) || expected.eq(module)?,
+            (None, None) => true,
+            _ => false,
         };
         if !same {
-            slots.push(("__module__", module));
+            slots.push(("__module__", module.unwrap_or_else(|| py.None().into_bound(py))));
         }
-        let doc = function.getattr(intern!(py, "__doc__"))?;
-        if text_differs(&doc, facts.doc.as_deref()) {
+        let doc = self.known.getters.function_doc.of(function)?;
+        if match &facts.doc {
+            Some(expected) => differs(&doc, expected)?,
+            None => !doc.is_none(),
+        } {
             slots.push(("__doc__", doc));
         }
-        for (key, attribute) in
-            [("__defaults__", intern!(py, "__defaults__")), ("__kwdefaults__", intern!(py, "__kwdefaults__"))]
-        {
-            let value = function.getattr(attribute)?;
-            if !value.is_none() {
+        for (key, value) in [("__defaults__", parts.defaults()?), ("__kwdefaults__", parts.keyword_defaults()?)] {
+            if let Some(value) = value {
                 slots.push((key, value));
             }
         }
-        let annotations = function.getattr(intern!(py, "__annotations__"))?;
-        if annotations.is_truthy()? {
+        if let Some(annotations) = parts.annotations()?
+            && annotations.is_truthy()?
+        {
             slots.push(("__annotations__", annotations));
         }
         if self.known.opmap.minor >= 12
@@ -484,15 +344,14 @@ impl<'py> Saver<'py> {
         {
             slots.push(("__type_params__", parameters));
         }
-        let attributes = function.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
-        if slots.is_empty() && attributes.is_empty() {
+        let attributes = parts.attributes().filter(|attributes| !attributes.is_empty());
+        if slots.is_empty() && attributes.is_none() {
             return Ok(());
         }
         // The function is on top of the stack here: globals and cells leave it there.
-        if attributes.is_empty() {
-            steps.push(Step::Op(&[op::NONE]));
-        } else {
-            steps.push(Step::Save(attributes.into_any(), Role::State, Label::Silent));
+        match attributes {
+            None => steps.push(Step::Op(&[op::NONE])),
+            Some(attributes) => steps.push(Step::Save(attributes.into_any(), Role::State, Label::Silent)),
         }
         steps.push(Step::Op(&[op::EMPTY_DICT, op::MARK]));
         for (key, value) in slots {
@@ -515,4 +374,12 @@ impl<'py> Saver<'py> {
 /// The type of what a cell holds, for a trace.
 fn cell_type(cell: &Bound<'_, PyAny>) -> String {
     cell.getattr("cell_contents").map_or_else(|_| "nothing yet".to_owned(), |contents| type_name(&contents))
+}
+
+/// Whether a value is another than the string that is expected.
+fn differs(value: &Bound<'_, PyAny>, expected: &Py<PyAny>) -> PyResult<bool> {
+    if value.is(expected) {
+        return Ok(false);
+    }
+    Ok(!value.is_exact_instance_of::<PyString>() || value.ne(expected)?)
 }

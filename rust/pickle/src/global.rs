@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple};
 
 use crate::frame::{Frame, Label, Role, Step};
+use crate::memo;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
@@ -20,6 +21,12 @@ pub(crate) struct Reference<'py> {
 impl<'py> Saver<'py> {
     /// Where `obj` (a function or class) can be imported from at the receiver; `None` if it has to go by value.
     pub(crate) fn reference(&self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Reference<'py>>> {
+        // The most frequent answer takes one look.
+        if let Ok(module) = obj.getattr(intern!(self.py, "__module__"))
+            && module.cast::<PyString>().is_ok_and(|module| module == "__main__")
+        {
+            return Ok(None);
+        }
         let Some(name) = qualified_name(obj)? else { return Ok(None) };
         self.reference_as(obj, name)
     }
@@ -146,12 +153,20 @@ impl<'py> Saver<'py> {
 
     /// Writes a reference to something of the standard library, once per pickle.
     pub(crate) fn standard(&mut self, module: &str, name: &str) -> PyResult<()> {
-        let mut key = Vec::with_capacity(module.len() + name.len() + 2);
-        key.push(0xff); // no UTF-8: cannot be taken for a string
-        key.extend_from_slice(module.as_bytes());
-        key.push(0xff);
-        key.extend_from_slice(name.as_bytes());
-        if let Some(number) = self.memo.get_text(&key) {
+        // No UTF-8, so that it cannot be taken for a string.
+        let mut short = [0xff; 64];
+        let long;
+        let len = module.len() + name.len() + 2;
+        let key = if len <= short.len() {
+            short[1..=module.len()].copy_from_slice(module.as_bytes());
+            short[module.len() + 2..len].copy_from_slice(name.as_bytes());
+            &short[..len]
+        } else {
+            long = [b"\xff", module.as_bytes(), b"\xff", name.as_bytes()].concat();
+            &long
+        };
+        let hash = memo::hash(key);
+        if let Some(number) = self.memo.get_hashed(key, hash) {
             self.writer.get(number);
             return Ok(());
         }
@@ -167,7 +182,7 @@ impl<'py> Saver<'py> {
         } else {
             self.old_global(module, name)?;
         }
-        let number = self.memo.put_text(&key);
+        let number = self.memo.put_hashed(key, hash);
         self.writer.put(number);
         Ok(())
     }

@@ -5,6 +5,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
 
 use crate::code::Opmap;
+use crate::getters::Getters;
 
 /// See the module's sentence. All of it lives as long as the interpreter.
 pub(crate) struct Known {
@@ -24,7 +25,6 @@ pub(crate) struct Known {
     pub(crate) types_module: Py<PyAny>,
     pub(crate) ellipsis: Py<PyAny>,
     pub(crate) not_implemented: Py<PyAny>,
-    pub(crate) marshal_dumps: Py<PyAny>,
     pub(crate) copyreg_dispatch: Py<PyDict>,
     pub(crate) extension_registry: Py<PyDict>,
     pub(crate) object_reduce_ex: Py<PyAny>,
@@ -33,6 +33,11 @@ pub(crate) struct Known {
     pub(crate) copyreg_newobj: Py<PyAny>,
     pub(crate) pickling_error: Py<PyAny>,
     pub(crate) opmap: Opmap,
+    pub(crate) getters: Getters,
+    /// The number of this Python's byte code, which stands at the head of its compiled files.
+    pub(crate) magic: [u8; 4],
+    /// What the receiver is told where that number is not its own.
+    pub(crate) version: String,
     /// Module and name under which an older Python knows an object: `fix_imports` of protocol 2.
     pub(crate) old_names: Py<PyDict>,
     pub(crate) old_modules: Py<PyDict>,
@@ -76,7 +81,6 @@ impl Known {
             types_module: types.clone().into_any().unbind(),
             ellipsis: builtins.getattr("Ellipsis")?.unbind(),
             not_implemented: builtins.getattr("NotImplemented")?.unbind(),
-            marshal_dumps: py.import("marshal")?.getattr("dumps")?.unbind(),
             copyreg_dispatch: copyreg.getattr("dispatch_table")?.cast_into::<PyDict>()?.unbind(),
             extension_registry: copyreg.getattr("_extension_registry")?.cast_into::<PyDict>()?.unbind(),
             object_reduce_ex: object.getattr("__reduce_ex__")?.unbind(),
@@ -85,6 +89,13 @@ impl Known {
             copyreg_newobj: copyreg.getattr("__newobj__")?.unbind(),
             pickling_error: pickle.getattr("PicklingError")?.unbind(),
             opmap: opmap(py)?,
+            getters: Getters::new(
+                types.getattr("CodeType")?.cast::<PyType>()?,
+                types.getattr("FunctionType")?.cast::<PyType>()?,
+                py.version_info().minor,
+            )?,
+            magic: py.import("_frozen_importlib_external")?.getattr("MAGIC_NUMBER")?.extract()?,
+            version: format!("code pickled by Python {}.{}", py.version_info().major, py.version_info().minor),
             old_names: compat.getattr("REVERSE_NAME_MAPPING")?.cast_into::<PyDict>()?.unbind(),
             old_modules: compat.getattr("REVERSE_IMPORT_MAPPING")?.cast_into::<PyDict>()?.unbind(),
         })
@@ -99,11 +110,12 @@ fn opmap(py: Python<'_>) -> PyResult<Opmap> {
             found => found.extract().map(Some),
         }
     };
-    let plain = ["LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"];
-    Ok(Opmap {
-        minor: py.version_info().minor,
-        extended_arg: number("EXTENDED_ARG")?.unwrap_or(0),
-        load_global: number("LOAD_GLOBAL")?,
-        plain: plain.into_iter().filter_map(|name| number(name).transpose()).collect::<PyResult<_>>()?,
-    })
+    let minor = py.version_info().minor;
+    let mut names_global = vec![0; 256];
+    for name in ["LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_GLOBAL"] {
+        if let Some(number) = number(name)? {
+            names_global[usize::from(number)] = if name == "LOAD_GLOBAL" && minor >= 11 { 2 } else { 1 };
+        }
+    }
+    Ok(Opmap { minor, extended_arg: number("EXTENDED_ARG")?.unwrap_or(0), names_global })
 }

@@ -45,7 +45,8 @@ impl Hasher for AddressHasher {
     }
 }
 
-fn hash(text: &[u8]) -> u64 {
+/// The hash by which texts are found.
+pub(crate) fn hash(text: &[u8]) -> u64 {
     let mut hasher = AddressHasher::default();
     hasher.write(text);
     hasher.write_usize(text.len());
@@ -72,6 +73,8 @@ pub(crate) struct Memo {
     len: u32,
     /// Memory was refused: what was to be remembered is not.
     failed: bool,
+    /// Whether the version of Python has been written: see `Saver::stamp`.
+    pub(crate) stamped: bool,
 }
 
 /// How far a memo had come: see [`Memo::rewind`].
@@ -79,6 +82,7 @@ pub(crate) struct Mark {
     len: u32,
     texts: usize,
     kept: usize,
+    stamped: bool,
 }
 
 impl Default for Memo {
@@ -91,6 +95,7 @@ impl Default for Memo {
             kept: Vec::with_capacity(16),
             len: 0,
             failed: false,
+            stamped: false,
         }
     }
 }
@@ -120,13 +125,25 @@ impl Memo {
 
     /// The number under which a string of the code structure (a name, a module) was written.
     pub(crate) fn get_text(&self, text: &[u8]) -> Option<u32> {
-        let (start, len, number) = self.by_text.get(&hash(text))?;
+        self.get_hashed(text, hash(text))
+    }
+
+    /// The same, where the hash is known.
+    #[inline]
+    pub(crate) fn get_hashed(&self, text: &[u8], hash: u64) -> Option<u32> {
+        let (start, len, number) = self.by_text.get(&hash)?;
         let found = self.texts.get(*start as usize..)?.get(..*len as usize)?;
         (found == text).then_some(*number)
     }
 
     /// Gives a string the next number. Of two with the same hash the later one is found from then on.
     pub(crate) fn put_text(&mut self, text: &[u8]) -> u32 {
+        self.put_hashed(text, hash(text))
+    }
+
+    /// The same, where the hash is known.
+    #[inline]
+    pub(crate) fn put_hashed(&mut self, text: &[u8], hash: u64) -> u32 {
         let number = self.len;
         // Texts that do not fit 32 bits are written again rather than remembered.
         if let (Ok(start), Ok(len)) = (u32::try_from(self.texts.len()), u32::try_from(text.len()))
@@ -134,7 +151,7 @@ impl Memo {
             && has_room(&mut self.by_text)
         {
             self.texts.extend_from_slice(text);
-            self.by_text.insert(hash(text), (start, len, number));
+            self.by_text.insert(hash, (start, len, number));
         }
         self.len += 1;
         number
@@ -163,7 +180,7 @@ impl Memo {
 
     /// How far the memo has come.
     pub(crate) fn mark(&self) -> Mark {
-        Mark { len: self.len, texts: self.texts.len(), kept: self.kept.len() }
+        Mark { len: self.len, texts: self.texts.len(), kept: self.kept.len(), stamped: self.stamped }
     }
 
     /// Forgets what was written since `mark`: it has not reached the file.
@@ -173,6 +190,7 @@ impl Memo {
         self.texts.truncate(mark.texts);
         self.kept.truncate(mark.kept);
         self.len = mark.len;
+        self.stamped = mark.stamped;
         self.failed = false;
     }
 

@@ -163,13 +163,17 @@ impl<'py> Saver<'py> {
         }
         // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
         let key = self.key_of(obj)?;
-        Ok(Some(Frame::script(vec![
+        let arguments = reduced.get_item(1)?.cast_into::<PyTuple>()?;
+        let mut steps = vec![
             Step::Receiver("define"),
+            Step::Op(&[op::MARK]),
+            Step::Receiver(""),
             Step::Text(key),
             Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent),
-            Step::Op(&[op::TUPLE2, op::REDUCE]),
-            Step::Memoize(obj.clone()),
-        ])))
+        ];
+        steps.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
+        steps.extend([Step::Op(&[op::TUPLE, op::REDUCE]), Step::Memoize(obj.clone())]);
+        Ok(Some(Frame::script(steps)))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.

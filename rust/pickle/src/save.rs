@@ -12,7 +12,7 @@ use crate::error::{self, PathStep};
 use crate::frame::{Frame, Label, Role, Step};
 use crate::function::FunctionState;
 use crate::known::{Known, known};
-use crate::memo::{FastMap, Memo};
+use crate::memo::{self, FastMap, Memo};
 use crate::memory;
 use crate::opcodes as op;
 use crate::options::Options;
@@ -282,20 +282,7 @@ impl<'py> Saver<'py> {
             self.writer.int(value);
             return Ok(());
         }
-        let py = self.py;
-        let bits: usize = obj.call_method0(intern!(py, "bit_length"))?.extract()?;
-        let arguments = PyDict::new(py);
-        arguments.set_item(intern!(py, "signed"), true)?;
-        let bytes =
-            obj.call_method(intern!(py, "to_bytes"), (bits / 8 + 1, intern!(py, "little")), Some(&arguments))?;
-        let mut digits = bytes.cast::<PyBytes>()?.as_bytes();
-        // A negative power of 256 needs a byte less.
-        if let [rest @ .., 0xff] = digits
-            && rest.last().is_some_and(|byte| byte & 0x80 != 0)
-        {
-            digits = rest;
-        }
-        self.writer.long(digits)
+        self.writer.long(long_bytes(obj)?.as_bytes())
     }
 
     fn string(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<()> {
@@ -313,11 +300,16 @@ impl<'py> Saver<'py> {
 
     /// Writes a string that is part of the structure: equal ones are written once, whoever holds them.
     pub(crate) fn text(&mut self, text: &[u8]) {
-        if let Some(number) = self.memo.get_text(text) {
+        self.text_hashed(text, memo::hash(text));
+    }
+
+    /// The same, where the hash is known.
+    pub(crate) fn text_hashed(&mut self, text: &[u8], hash: u64) {
+        if let Some(number) = self.memo.get_hashed(text, hash) {
             self.writer.get(number);
         } else {
             self.writer.text(text);
-            let number = self.memo.put_text(text);
+            let number = self.memo.put_hashed(text, hash);
             self.writer.put(number);
         }
     }
@@ -354,6 +346,24 @@ impl<'py> Saver<'py> {
         }
         Ok(rest)
     }
+}
+
+/// A large integer as little-endian two's complement, in as few bytes as it takes.
+pub(crate) fn long_bytes<'py>(obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let py = obj.py();
+    let bits: usize = obj.call_method0(intern!(py, "bit_length"))?.extract()?;
+    let arguments = PyDict::new(py);
+    arguments.set_item(intern!(py, "signed"), true)?;
+    let arguments = Some(&arguments);
+    let bytes = obj.call_method(intern!(py, "to_bytes"), (bits / 8 + 1, intern!(py, "little")), arguments)?;
+    let bytes = bytes.cast_into::<PyBytes>()?;
+    // A negative power of 256 needs a byte less.
+    if let [rest @ .., 0xff] = bytes.as_bytes()
+        && rest.last().is_some_and(|byte| byte & 0x80 != 0)
+    {
+        return Ok(PyBytes::new(py, rest));
+    }
+    Ok(bytes)
 }
 
 /// `sys.modules`.

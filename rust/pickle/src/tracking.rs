@@ -6,58 +6,92 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType};
 
-use crate::code::{self, FileNames};
+use crate::code::{self, FileNames, Template};
 use crate::known::known;
 use crate::opcodes as op;
 use crate::save::Saver;
 
 /// The receiver's half, as source; see there.
-const SOURCE: &str = include_str!("receiver.py");
+const RECEIVER: &str = include_str!("receiver.py");
+/// The sender's half.
+const REGISTRY: &str = include_str!("registry.py");
 
-/// The name under which the registry is in `sys.modules`.
-const NAME: &str = "_rudf_classes_1";
+/// The name of the registry in `copyreg`.
+const NAME: &str = "_rudf_1";
 
-/// Finds the registry, or makes it: called with the compressed source, `sys.modules`, `zlib.decompress` and the name.
-const FINDER: &str = "lambda d, m, z, n: m.get(n) or exec(z(d), {}) or m[n]";
+/// The functions of the receiver's half.
+const HELPERS: [&str; 4] = ["define", "shielded", "member", "states"];
 
-/// The receiver's half in this process, and what the others need to make their own.
+/// The registry of this process, and the functions that others need.
 struct Registry {
-    module: Py<PyAny>,
-    finder: Vec<u8>,
-    source: Vec<u8>,
+    classes: Py<PyAny>,
+    /// Keys by address: whether a key is still that of the object, `references` says.
+    keys: Py<PyDict>,
+    /// Weak references by key.
+    references: Py<PyDict>,
+    /// Keys of what was defined here.
+    own: Py<PySet>,
+    /// How many keys were given with the same digest.
+    counts: Py<PyDict>,
+    helpers: Vec<Template>,
 }
 
-static REGISTRY: PyOnceLock<Registry> = PyOnceLock::new();
+impl Registry {
+    fn key<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyString>>> {
+        let py = obj.py();
+        let Some(key) = self.keys.bind(py).get_item(obj.as_ptr() as usize)? else { return Ok(None) };
+        let Some(reference) = self.references.bind(py).get_item(&key)? else { return Ok(None) };
+        Ok(if reference.call0()?.is(obj) { Some(key.cast_into::<PyString>()?) } else { None })
+    }
+}
 
-/// Gives the finder's code a name, whatever it was compiled from.
+static INSTANCE: PyOnceLock<Registry> = PyOnceLock::new();
+
+/// Gives the helpers' code a name, whatever it was compiled from.
 struct OneName;
 
 impl FileNames for OneName {
-    fn shorten<'n>(&mut self, _: &'n [u8]) -> std::borrow::Cow<'n, [u8]> {
-        std::borrow::Cow::Borrowed(b"rudf")
+    fn cut(&mut self, _: &[u8]) -> usize {
+        0
+    }
+
+    fn fixed(&self) -> Option<&'static str> {
+        Some("rudf")
     }
 }
 
 fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
-    REGISTRY.get_or_try_init(py, || {
+    INSTANCE.get_or_try_init(py, || {
         let known = known(py)?;
-        let ast = py.import("ast")?;
-        let zlib = py.import("zlib")?;
-        // Neither comments nor deep indentation travel.
-        let bare = ast.getattr("unparse")?.call1((ast.getattr("parse")?.call1((SOURCE,))?,))?;
-        let bare = bare.extract::<String>()?.replace("    ", " ");
-        let source = zlib.getattr("compress")?.call1((PyBytes::new(py, bare.as_bytes()), 9))?.cast_into::<PyBytes>()?;
-        let finder = py.import("builtins")?.getattr("eval")?.call1((FINDER,))?;
-        let empty = PyDict::new(py);
-        empty.set_item("co_linetable", PyBytes::new(py, b""))?;
-        let code = finder.getattr("__code__")?.call_method("replace", (), Some(&empty))?;
-        let marshalled = known.marshal_dumps.bind(py).call1((code, 2))?.cast_into::<PyBytes>()?;
-        let code = code::rewrite(marshalled.as_bytes(), &known.opmap, &mut OneName)?.bytes;
-        let modules = py.import("sys")?.getattr("modules")?;
-        let module = finder.call1((&source, modules, zlib.getattr("decompress")?, NAME))?;
-        Ok(Registry { module: module.unbind(), finder: code, source: source.as_bytes().to_vec() })
+        let run = |source: &str| -> PyResult<Bound<'_, PyDict>> {
+            let space = PyDict::new(py);
+            space.set_item("__name__", "rudf.pickle")?;
+            space.set_item("NAME", NAME)?;
+            py.import("builtins")?.getattr("exec")?.call1((source, &space))?;
+            Ok(space)
+        };
+        let space = run(RECEIVER)?;
+        // Nothing in them can fail in a way that lines would explain.
+        let changes = PyDict::new(py);
+        changes.set_item("co_linetable", PyBytes::new(py, b""))?;
+        let mut helpers = Vec::with_capacity(HELPERS.len());
+        for name in HELPERS {
+            let code = space.as_any().get_item(name)?.getattr("__code__")?;
+            let code = code.call_method("replace", (), Some(&changes))?;
+            helpers.push(code::translate(&code, known, &mut OneName)?.template);
+        }
+        let classes = run(REGISTRY)?.as_any().get_item("classes")?;
+        let dict = |name: &str| -> PyResult<Py<PyDict>> { Ok(classes.getattr(name)?.cast_into::<PyDict>()?.unbind()) };
+        Ok(Registry {
+            keys: dict("keys_by_address")?,
+            references: dict("data")?,
+            own: classes.getattr("own")?.cast_into::<PySet>()?.unbind(),
+            counts: dict("counts")?,
+            classes: classes.clone().unbind(),
+            helpers,
+        })
     })
 }
 
@@ -94,64 +128,64 @@ impl Digest {
 }
 
 impl<'py> Saver<'py> {
-    /// Puts a function of the receiver's registry on the pickle's stack.
+    /// Puts a function of the receiver's half on the pickle's stack, or its registry.
     pub(crate) fn receiver(&mut self, name: &'static str) -> PyResult<()> {
-        let key = [b"\xff\xff", name.as_bytes()].concat();
-        if let Some(number) = self.memo.get_text(&key) {
+        let mut key = [0xff; 16];
+        let key = &mut key[..name.len() + 2];
+        key[2..].copy_from_slice(name.as_bytes());
+        if let Some(number) = self.memo.get_text(key) {
             self.writer.get(number);
             return Ok(());
         }
-        self.standard("builtins", "getattr")?;
-        let module_key = b"\xff\xff";
-        if let Some(number) = self.memo.get_text(module_key) {
-            self.writer.get(number);
-        } else {
-            let start = self.writer.position();
+        let start = self.writer.position();
+        let known = registry(self.py)?;
+        if let Some(index) = HELPERS.iter().position(|helper| *helper == name) {
             self.standard("types", "FunctionType")?;
-            self.standard("marshal", "loads")?;
-            let registry = registry(self.py)?;
-            self.writer.raw_bytes_object(&registry.finder);
-            self.writer.bytes(&[op::TUPLE1, op::REDUCE, op::EMPTY_DICT, op::TUPLE2, op::REDUCE, op::MARK]);
-            self.writer.raw_bytes_object(&registry.source);
-            self.standard("sys", "modules")?;
-            self.standard("zlib", "decompress")?;
-            self.text(NAME.as_bytes());
-            self.writer.bytes(&[op::TUPLE, op::REDUCE]);
-            let number = self.memo.put_text(module_key);
-            self.writer.put(number);
-            self.trace_leaf(start, || ("registry of classes".to_owned(), "travels once in each pickle".to_owned()));
+            self.template(&known.helpers[index])?;
+            self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
+        } else {
+            self.standard("copyreg", "__dict__.setdefault")?;
+            self.writer.text(NAME.as_bytes());
+            self.standard("weakref", "WeakValueDictionary")?;
+            self.writer.bytes(&[op::EMPTY_TUPLE, op::REDUCE, op::TUPLE2, op::REDUCE]);
         }
-        self.text(name.as_bytes());
-        self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
-        let number = self.memo.put_text(&key);
+        let number = self.memo.put_text(key);
         self.writer.put(number);
+        self.trace_leaf(start, || {
+            let part = if name.is_empty() { "its entry in copyreg" } else { name };
+            ("registry of classes".to_owned(), format!("{part}, travels once in each pickle"))
+        });
         Ok(())
     }
 
     /// The key of a class or type variable, given when it is first asked for.
     pub(crate) fn key_of(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
         let py = self.py;
-        let module = registry(py)?.module.bind(py);
-        let keys = module.getattr(intern!(py, "keys"))?.cast_into::<PyDict>()?;
-        if let Some(key) = keys.get_item(obj.as_ptr() as usize)? {
-            return Ok(key.cast_into::<PyString>()?);
+        let known = registry(py)?;
+        if let Some(key) = known.key(obj)? {
+            return Ok(key);
         }
-        let digest = self.digest(obj)?;
-        // Another thread may have given it a key meanwhile: from here to the entry no Python code runs.
-        if let Some(key) = keys.get_item(obj.as_ptr() as usize)? {
-            return Ok(key.cast_into::<PyString>()?);
+        let digest = PyString::new(py, &self.digest(obj)?);
+        let counts = known.counts.bind(py);
+        let next = || -> PyResult<u64> { counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract()) };
+        loop {
+            let count = next()?;
+            let key = if count == 0 { digest.clone() } else { PyString::new(py, &format!("{digest}.{count}")) };
+            let reference = known.classes.bind(py).call_method1(intern!(py, "reference"), (&key, obj))?;
+            // Another thread may have given it a key meanwhile. From here to the entries no Python code runs.
+            if let Some(key) = known.key(obj)? {
+                return Ok(key);
+            }
+            if next()? != count {
+                continue;
+            }
+            counts.set_item(&digest, count + 1)?;
+            known.own.bind(py).add(&key)?;
+            known.references.bind(py).set_item(&key, reference)?;
+            known.keys.bind(py).set_item(obj.as_ptr() as usize, &key)?;
+            known.classes.bind(py).call_method1(intern!(py, "given"), (&key, obj))?;
+            return Ok(key);
         }
-        let counts = module.getattr(intern!(py, "counts"))?.cast_into::<PyDict>()?;
-        let count: u64 = counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract())?;
-        counts.set_item(&digest, count + 1)?;
-        let key = PyString::new(py, &if count == 0 { digest } else { format!("{digest}.{count}") });
-        keys.set_item(obj.as_ptr() as usize, &key)?;
-        if let Err(error) = module.call_method1(intern!(py, "remember"), (&key, obj, true)) {
-            // Nothing would forget the key when the object goes.
-            keys.del_item(obj.as_ptr() as usize)?;
-            return Err(error);
-        }
-        Ok(key)
     }
 
     fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<String> {
@@ -187,8 +221,8 @@ impl<'py> Saver<'py> {
             // In base 16: Python limits the length of decimal ones.
             digest.add(value.call_method1(intern!(py, "__format__"), ("x",))?.str()?.to_string_lossy().as_bytes());
         } else if value.get_type().is(&self.known.function) {
-            let facts = self.code_facts(&value.getattr(intern!(py, "__code__"))?)?;
-            digest.add(&facts.bytes);
+            let facts = self.code_facts_kept(&value.getattr(intern!(py, "__code__"))?)?;
+            digest.add(&facts.template.data);
             if let Ok(cells) = value.getattr(intern!(py, "__closure__"))?.cast::<PyTuple>()
                 && depth < 3
             {

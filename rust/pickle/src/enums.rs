@@ -1,0 +1,293 @@
+//! Enums: made anew from the names and values of their members where that gives the same class, else as other classes are,
+//! with members that are made bare and filled.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
+
+use crate::class::{HEAP_TYPE, mro};
+use crate::frame::{Frame, Label, Role, Step};
+use crate::opcodes as op;
+use crate::save::{Rest, Saver, is_leaf};
+
+/// What `EnumMeta` puts into the dictionary of every enum it makes.
+const MADE_BY_METACLASS: &[&str] = &[
+    "__module__",
+    "__qualname__",
+    "__new__",
+    "_new_member_",
+    "_use_args_",
+    "_member_names_",
+    "_member_map_",
+    "_value2member_map_",
+    "_hashable_values_",
+    "_unhashable_values_",
+    "_unhashable_values_map_",
+    "_member_type_",
+    "_value_repr_",
+    "_boundary_",
+    "_flag_mask_",
+    "_singles_mask_",
+    "_all_bits_",
+    "_inverted_",
+];
+
+/// What every member has in its `__dict__`.
+const MEMBER_STATE: &[&str] = &["_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"];
+
+/// An enum that the functional API makes again: `Enum(name, {member: value})`.
+pub(crate) struct PlainEnum<'py> {
+    base: Bound<'py, PyAny>,
+    /// The type of the values, unless it is `object`.
+    mixin: Option<Bound<'py, PyAny>>,
+    boundary: Option<Bound<'py, PyAny>>,
+    values: Bound<'py, PyDict>,
+}
+
+/// A member of an enum, with what made it.
+pub(crate) struct Member<'py> {
+    pub(crate) object: Bound<'py, PyAny>,
+    /// The table of the class that holds it, and under what.
+    pub(crate) table: &'static str,
+    pub(crate) entry: Bound<'py, PyAny>,
+}
+
+impl<'py> Saver<'py> {
+    /// `enum.EnumMeta`, if anyone has imported `enum`.
+    pub(crate) fn enum_metaclass(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        match self.modules.get_item(intern!(self.py, "enum"))? {
+            Some(module) => module.getattr_opt(intern!(self.py, "EnumMeta")),
+            None => Ok(None),
+        }
+    }
+
+    /// Every member of an enum once: the named ones, then combinations of flags that have been made.
+    pub(crate) fn enum_members(
+        &self,
+        class: &Bound<'py, PyType>,
+        attributes: &Bound<'py, PyDict>,
+    ) -> PyResult<Vec<Member<'py>>> {
+        let mut members: Vec<Member<'py>> = Vec::new();
+        let Some(metaclass) = self.enum_metaclass()? else { return Ok(members) };
+        if !class.is_instance(&metaclass)? {
+            return Ok(members);
+        }
+        for table in ["_member_map_", "_value2member_map_"] {
+            let Some(entries) = attributes.get_item(table)?.and_then(|entries| entries.cast_into::<PyDict>().ok())
+            else {
+                continue;
+            };
+            for (entry, object) in entries.iter() {
+                if object.get_type().is(class) && !members.iter().any(|member| member.object.is(&object)) {
+                    members.push(Member { object, table, entry });
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    /// Makes the members bare, so that everything after can refer to them.
+    pub(crate) fn new_members(
+        &self,
+        class: &Bound<'py, PyType>,
+        members: &[Member<'py>],
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        for member in members {
+            let (module, name, arguments) = self.member_maker(class, &member.object)?;
+            steps.extend([
+                Step::Receiver("member"),
+                Step::Op(&[op::MARK]),
+                Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
+                Step::Name(member.table),
+                Step::Save(member.entry.clone(), Role::Data, Label::Silent),
+                Step::Method(module, name),
+            ]);
+            for argument in arguments {
+                steps.push(Step::Save(argument, Role::Data, Label::Part("value")));
+            }
+            steps.extend([
+                Step::Op(&[op::TUPLE, op::REDUCE]),
+                Step::Memoize(member.object.clone()),
+                Step::Op(&[op::POP]),
+            ]);
+        }
+        Ok(())
+    }
+
+    /// Gives the members their attributes.
+    pub(crate) fn member_states(
+        &self,
+        key: &Bound<'py, PyString>,
+        members: &[Member<'py>],
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        steps.extend([Step::Receiver("states"), Step::Receiver(""), Step::Text(key.clone()), Step::Op(&[op::MARK])]);
+        for member in members {
+            let state = member.object.getattr(intern!(self.py, "__dict__"))?;
+            steps.push(Step::Save(member.object.clone(), Role::Data, Label::Silent));
+            steps.push(Step::Save(state, Role::State, Label::Silent));
+            steps.push(Step::Op(&[op::TUPLE2]));
+        }
+        steps.push(Step::Op(&[op::TUPLE, op::TUPLE3, op::REDUCE, op::POP]));
+        Ok(())
+    }
+
+    /// The builtin type below an enum's members (`object`, `int`, `str`, ...), and the value it is made from.
+    fn member_maker(
+        &self,
+        class: &Bound<'py, PyType>,
+        member: &Bound<'py, PyAny>,
+    ) -> PyResult<(String, String, Vec<Bound<'py, PyAny>>)> {
+        let py = self.py;
+        for base in mro(class)?.iter() {
+            let flags: u64 = base.getattr(intern!(py, "__flags__"))?.extract()?;
+            if flags & HEAP_TYPE != 0 || !base.getattr(intern!(py, "__dict__"))?.contains(intern!(py, "__new__"))? {
+                continue;
+            }
+            let module: String = base.getattr(intern!(py, "__module__"))?.extract()?;
+            let name: String = base.getattr(intern!(py, "__qualname__"))?.extract()?;
+            let arguments = match name.as_str() {
+                "object" => Vec::new(),
+                "str" => vec![base.getattr(intern!(py, "__str__"))?.call1((member,))?],
+                "int" | "float" | "bytes" | "tuple" | "complex" | "frozenset" => vec![base.call1((member,))?],
+                _ => {
+                    let reduced = base.getattr(intern!(py, "__reduce_ex__"))?.call1((member, 2))?;
+                    let all = reduced.get_item(1)?.cast_into::<PyTuple>()?;
+                    let skip = usize::from(reduced.get_item(0)?.is(&self.known.copyreg_newobj));
+                    all.iter().skip(skip).collect()
+                }
+            };
+            return Ok((module, format!("{name}.__new__"), arguments));
+        }
+        Err(PyTypeError::new_err("cannot pickle an enum whose members have no builtin type below"))
+    }
+}
+
+impl<'py> Saver<'py> {
+    /// The parts of an enum with plain values and no code that takes part in making its members.
+    pub(crate) fn plain_enum(
+        &self,
+        class: &Bound<'py, PyType>,
+        attributes: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<PlainEnum<'py>>> {
+        let py = self.py;
+        let Some(metaclass) = self.enum_metaclass()? else { return Ok(None) };
+        if self.options.protocol < 4 || !class.get_type().is(&metaclass) {
+            return Ok(None);
+        }
+        for name in ["__init__", "__new_member__", "__set_name__", "_ignore_", "__slots__", "__init_subclass__"] {
+            if attributes.contains(name)? {
+                return Ok(None);
+            }
+        }
+        let bases = class.getattr(intern!(py, "__bases__"))?.cast_into::<PyTuple>()?;
+        let mut bases = bases.iter().rev();
+        let (Some(base), mixin, None) = (bases.next(), bases.next(), bases.next()) else { return Ok(None) };
+        // The kinds of the standard library: their own code is at the receiver.
+        if base.getattr(intern!(py, "__module__"))?.ne("enum")? || self.reference(&base)?.is_none() {
+            return Ok(None);
+        }
+        if let Some(mixin) = &mixin {
+            let builtins = self.py.import("builtins")?;
+            if !["int", "str", "float", "bytes"].iter().any(|name| builtins.getattr(*name).is_ok_and(|t| t.is(mixin))) {
+                return Ok(None);
+            }
+        }
+        let Some(members) = attributes.get_item(intern!(py, "_member_map_"))? else { return Ok(None) };
+        let values = PyDict::new(py);
+        for (name, member) in members.cast_into::<PyDict>()?.iter() {
+            let value = member.getattr(intern!(py, "_value_"))?;
+            let plain = is_leaf(value.as_borrowed())
+                || value
+                    .cast_exact::<PyTuple>()
+                    .is_ok_and(|tuple| mixin.is_none() && tuple.iter_borrowed().all(is_leaf));
+            let state = member.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
+            let usual = state
+                .keys()
+                .iter()
+                .all(|name| name.cast::<PyString>().is_ok_and(|name| MEMBER_STATE.iter().any(|usual| name == *usual)));
+            let named =
+                name.cast::<PyString>().is_ok_and(|name| name.to_str().is_ok_and(|name| !name.starts_with('_')));
+            if !plain || !usual || !named || !member.get_type().is(class) {
+                return Ok(None);
+            }
+            values.set_item(name, value)?;
+        }
+        // What is not as the kind of enum has it has to be said.
+        let boundary = match attributes.get_item("_boundary_")? {
+            Some(boundary) if !boundary.is_none() && !boundary.is(base.getattr("_boundary_")?) => Some(boundary),
+            _ => None,
+        };
+        Ok(Some(PlainEnum { base, mixin, boundary, values }))
+    }
+
+    /// Makes the enum by a call of its kind, and sets what is not a member.
+    pub(crate) fn plain_enum_by_value(
+        &mut self,
+        class: &Bound<'py, PyType>,
+        key: &Bound<'py, PyString>,
+        plain: PlainEnum<'py>,
+        attributes: &Bound<'py, PyDict>,
+    ) -> Rest<'py> {
+        let py = self.py;
+        let data = |value: Bound<'py, PyAny>| Step::Save(value, Role::Data, Label::Silent);
+        let mut steps = vec![
+            Step::Receiver("define"),
+            Step::Op(&[op::MARK]),
+            Step::Receiver(""),
+            Step::Text(key.clone()),
+            Step::Global("functools", "partial"),
+            data(plain.base.clone()),
+            Step::Op(&[op::TUPLE1, op::EMPTY_DICT, op::MARK]),
+        ];
+        let mixed = plain.mixin.is_some();
+        let mut keywords = vec![("module", class.getattr(intern!(py, "__module__"))?)];
+        keywords.push(("qualname", class.getattr(intern!(py, "__qualname__"))?));
+        keywords.extend(plain.mixin.map(|mixin| ("type", mixin)));
+        keywords.extend(plain.boundary.map(|boundary| ("boundary", boundary)));
+        for (name, value) in keywords {
+            steps.push(Step::Name(name));
+            match value.cast_into_exact::<PyString>() {
+                Ok(text) => steps.push(Step::Text(text)),
+                Err(other) => steps.push(data(other.into_inner())),
+            }
+        }
+        steps.push(Step::Op(&[op::SETITEMS, op::NEWOBJ_EX]));
+        steps.push(Step::Text(class.getattr(intern!(py, "__name__"))?.cast_into()?));
+        steps.push(Step::Op(&[op::EMPTY_DICT, op::MARK]));
+        for (name, value) in plain.values.iter() {
+            steps.push(Step::Text(name.cast_into()?));
+            steps.push(Step::Save(value, Role::Data, Label::Part("value")));
+        }
+        steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
+        let rest = PyDict::new(py);
+        for (name, value) in attributes.iter() {
+            let Ok(text) = name.cast::<PyString>() else { continue };
+            let made = MADE_BY_METACLASS.contains(&text.to_str()?) || plain.values.contains(text)?;
+            // `EnumMeta` copies attributes of the kind into the class.
+            let copied = plain.base.getattr_opt(text)?.is_some_and(|inherited| inherited.is(&value));
+            if made || (copied && !mixed) {
+                continue;
+            }
+            if text == "_generate_next_value_" && self.inherits_numbering(&plain.base, &value)? {
+                continue;
+            }
+            rest.set_item(&name, value)?;
+        }
+        self.fill_steps(class, key, &rest, &mut steps)?;
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// Whether the function that numbers members is the one of the kind: in a `staticmethod` in some versions.
+    fn inherits_numbering(&self, base: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<bool> {
+        let function = |value: Bound<'py, PyAny>| -> PyResult<Bound<'py, PyAny>> {
+            Ok(value.getattr_opt(intern!(self.py, "__func__"))?.unwrap_or(value))
+        };
+        Ok(function(value.clone())?.is(&function(base.getattr("_generate_next_value_")?)?))
+    }
+}

@@ -1,0 +1,87 @@
+//! The attributes of a function object, read without creating what is not there.
+//!
+//! `function.__dict__` and `function.__annotations__` make a dictionary where there was none, and a look-up by name takes ten
+//! times as long. These functions are outside the limited API, and exported unchanged by every CPython from 3.10 to 3.14.
+
+use pyo3::ffi::PyObject;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+unsafe extern "C" {
+    fn PyFunction_GetCode(function: *mut PyObject) -> *mut PyObject;
+    fn PyFunction_GetGlobals(function: *mut PyObject) -> *mut PyObject;
+    fn PyFunction_GetModule(function: *mut PyObject) -> *mut PyObject;
+    fn PyFunction_GetDefaults(function: *mut PyObject) -> *mut PyObject;
+    fn PyFunction_GetKwDefaults(function: *mut PyObject) -> *mut PyObject;
+    fn PyFunction_GetClosure(function: *mut PyObject) -> *mut PyObject;
+    fn PyFunction_GetAnnotations(function: *mut PyObject) -> *mut PyObject;
+    fn _PyObject_GetDictPtr(object: *mut PyObject) -> *mut *mut PyObject;
+}
+
+/// A function object, and nothing else: the getters below raise for other objects.
+pub(crate) struct FunctionParts<'f, 'py>(&'f Bound<'py, PyAny>);
+
+impl<'f, 'py> FunctionParts<'f, 'py> {
+    /// `function` must be an instance of `types.FunctionType`.
+    pub(crate) fn of(function: &'f Bound<'py, PyAny>) -> Self {
+        Self(function)
+    }
+
+    /// Calls a getter that lends what the function holds, or null.
+    fn part(
+        &self,
+        getter: unsafe extern "C" fn(*mut PyObject) -> *mut PyObject,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = self.0.py();
+        // SAFETY: the function is alive, and a reference of our own to what it lends is taken before anything else runs.
+        let part = unsafe { Bound::from_borrowed_ptr_or_opt(py, getter(self.0.as_ptr())) };
+        match part {
+            Some(part) => Ok((!part.is_none()).then_some(part)),
+            // Null is "nothing there" for a function, and an error for anything else.
+            None => PyErr::take(py).map_or(Ok(None), Err),
+        }
+    }
+
+    pub(crate) fn code(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetCode)
+    }
+
+    pub(crate) fn globals(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetGlobals)
+    }
+
+    pub(crate) fn module(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetModule)
+    }
+
+    pub(crate) fn defaults(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetDefaults)
+    }
+
+    pub(crate) fn keyword_defaults(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetKwDefaults)
+    }
+
+    pub(crate) fn closure(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetClosure)
+    }
+
+    /// Until 3.13: from 3.14 on this runs `__annotate__`.
+    pub(crate) fn annotations(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.part(PyFunction_GetAnnotations)
+    }
+
+    /// `__dict__`, if the function has one.
+    pub(crate) fn attributes(&self) -> Option<Bound<'py, PyDict>> {
+        // SAFETY: the function is alive; the pointer that is returned points into it, and a reference of our own to the
+        // dictionary is taken before anything else runs.
+        let dict = unsafe {
+            let place = _PyObject_GetDictPtr(self.0.as_ptr());
+            if place.is_null() {
+                return None;
+            }
+            Bound::from_borrowed_ptr_or_opt(self.0.py(), *place)
+        };
+        dict?.cast_into::<PyDict>().ok()
+    }
+}

@@ -19,7 +19,10 @@ use rudf_jvm::{
     host::{ResultBatch, WorkerHost, WorkerSession},
     process::{ProcessConfig, ProcessHost},
 };
-use rudf_segment::layout::{BATCH_MAGIC, DESCRIPTOR_WORDS, HEADER_WORDS};
+use rudf_segment::{
+    PROTOCOL_VERSION,
+    layout::{BATCH_MAGIC, DESCRIPTOR_WORDS, HEADER_WORDS},
+};
 
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,12 +83,12 @@ impl Udf {
              __name__ = '__main__'\n\
              {}\n\
              blob = dumps((f, LongType()))\n\
-             document = dict(protocol=1, eval_type={}, inputs=['long'], settings={{}}, timeout_seconds={},\n\
+             document = dict(protocol={}, eval_type={}, inputs=['long'], settings={{}}, timeout_seconds={},\n\
              \x20   python_version='%d.%d' % sys.version_info[:2],\n\
              \x20   functions=[dict(name='f', result_type='long', chain=[dict(offset=0, length=len(blob))],\n\
              \x20       arguments=[dict(column=0)])])\n\
              sys.stdout.buffer.write(_native.session_message(json.dumps(document), blob))\n",
-            self.definition, self.eval_type, self.timeout
+            self.definition, PROTOCOL_VERSION, self.eval_type, self.timeout
         );
         let output = Command::new(python()).args(["-c", &script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -115,7 +115,9 @@ impl RowFunction {
             None => PyList::empty(py),
         };
         self.coerce(py, &values, settings).map_err(|error| {
-            let place = Place { batch, row: None };
+            // Which row it was is worth a second pass; that it fails too takes nothing from the error.
+            let row = self.coercion(py, "first_refused", &values, settings).and_then(|row| row.extract());
+            let place = Place { batch, row: row.unwrap_or_default() };
             python_error(py, error, &self.function.name, Some(place), settings)
         })
     }
@@ -156,12 +158,21 @@ impl RowFunction {
 
     /// PySpark's own conversion of results that are not of the declared type.
     fn coerce(&self, py: Python<'_>, values: &Bound<'_, PyList>, settings: &Settings) -> PyResult<ArrayData> {
-        let coercion = py.import("rudf.worker.coercion")?;
-        let array = coercion.call_method1(
-            "to_arrow",
+        bridge::from_pyarrow(&self.coercion(py, "to_arrow", values, settings)?)
+    }
+
+    /// What a function of `rudf.worker.coercion` says of all results of a batch.
+    fn coercion<'py>(
+        &self,
+        py: Python<'py>,
+        function: &str,
+        values: &Bound<'py, PyList>,
+        settings: &Settings,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        py.import("rudf.worker.coercion")?.call_method1(
+            function,
             (values, self.function.declared_type.bind(py), settings.int_to_decimal, settings.safe_cast),
-        )?;
-        bridge::from_pyarrow(&array)
+        )
     }
 
     /// `StopIteration` must not leave a function: PySpark reports it in words of its own.

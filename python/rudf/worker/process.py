@@ -39,7 +39,7 @@ def run(socket: int, report: int) -> NoReturn:
     status = _LOST
     try:
         _set_up(report)
-        _native.worker_main(socket)
+        _native.worker_main(socket, report)
         status = 0
     except BaseException:
         traceback.print_exc()

@@ -321,6 +321,75 @@ fn a_python_that_cannot_serve_is_refused_with_the_reason() {
     assert!(error.contains("ModuleNotFoundError") && error.contains("rudf"), "{error}");
 }
 
+#[test]
+fn an_array_over_memory_that_is_gone_ends_its_worker_and_nothing_else() {
+    let host = host();
+    let udf = arrays(
+        "def f(v):\n    import ctypes, pyarrow as pa\n    libc = ctypes.CDLL(None)\n    libc.mmap.restype = ctypes.c_void_p\n\
+         \x20   at = libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0))\n\
+         \x20   gone = pa.Array.from_buffers(pa.int64(), len(v), [None, pa.foreign_buffer(at, 4096)])\n\
+         \x20   libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(4096))\n    return gone",
+    );
+    let text = failure(&*udf.open(&host));
+    assert!(text.contains("signal 11 (SIGSEGV)") && text.contains("`f`"), "{text}");
+    assert_eq!(evaluate(&*rows("f = lambda v: v + 1").open(&host), &[1]).unwrap(), [2]);
+}
+
+#[test]
+fn a_worker_that_is_refused_memory_says_so_and_is_not_used_again() {
+    let host = host();
+    let process = ask(&host, &PROCESS);
+    let udf =
+        rows("def f(v):\n    import resource\n    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n    return v");
+    // More than the segment holds that it has already.
+    let values: Vec<i64> = (0..500_000).collect();
+    let text = evaluate(&*udf.open(&host), &values).unwrap_err().to_string();
+    assert!(text.contains("memfd_create"), "{text}");
+    until("the worker is ended", || !is_running(process));
+    assert_ne!(ask(&host, &PROCESS), process);
+}
+
+/// Not a test of its own: a process that may open no more files.
+#[test]
+#[ignore = "is run by another test"]
+#[allow(clippy::print_stdout, reason = "the other test reads it")]
+fn refused_memory() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let host = host();
+    let message = PROCESS.message();
+    let session = harness::open(&host, message.clone()).unwrap();
+    assert!(evaluate(&*session, &[0]).unwrap()[0] > 0);
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(3), maximum: before.maximum }).unwrap();
+    let (none, large) = (host.open(message.clone()).err().unwrap(), session.acquire(64 << 20).unwrap_err());
+    setrlimit(Resource::Nofile, before).unwrap();
+    assert!(matches!(&none, NativeError::Environment(_)), "{none:?}");
+    assert!(evaluate(&*session, &[0]).unwrap()[0] > 0);
+    assert!(evaluate(&*harness::open(&host, message).unwrap(), &[0]).unwrap()[0] > 0);
+    println!("refused: {none}; {large}");
+}
+
+#[test]
+fn an_executor_that_is_refused_memory_says_so_and_goes_on_when_it_gets_some() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "refused_memory", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.matches("memfd_create").count() == 2, "{said}");
+}
+
+#[test]
+fn a_flood_of_output_does_no_harm() {
+    let host = host();
+    let udf = rows(
+        "def f(v):\n    import os, sys\n    null = os.open('/dev/null', os.O_WRONLY)\n    os.dup2(null, 1)\n\
+         \x20   for _ in range(20_000):\n        print('x' * 1000)\n    return v",
+    );
+    assert_eq!(evaluate(&*udf.open(&host), &[1]).unwrap(), [1]);
+    assert_eq!(evaluate(&*rows("f = lambda v: v + 1").open(&host), &[1]).unwrap(), [2]);
+}
+
 /// Not a test of its own: the process that [`nothing_outlives_an_executor_that_is_killed`] kills.
 #[test]
 #[ignore = "is run by another test"]

@@ -98,6 +98,8 @@ pub const CLEAN: u32 = 0;
 pub const LEFT_THREADS: u32 = 1;
 /// The session's code left child processes behind.
 pub const LEFT_CHILDREN: u32 = 2;
+/// The session's code changed something of its process that cannot be made as it was.
+pub const LEFT_CHANGES: u32 = 4;
 
 /// What a message says; see the module's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -137,10 +137,14 @@ impl ProcessSession {
         self.worker.as_ref().ok_or_else(|| NativeError::Internal("this session has ended".to_owned()))
     }
 
-    /// What a worker says went wrong. It stays usable.
+    /// What a worker says went wrong. It stays usable where it is the function that failed.
     fn failure(&self, worker: &Worker, incoming: Incoming) -> NativeError {
         let code = incoming.message.code;
-        self.text(worker, incoming).map_or_else(|broken| broken, |text| NativeError::of_code(code, text))
+        let failure = self.text(worker, incoming).map_or_else(|broken| broken, |text| NativeError::of_code(code, text));
+        if matches!(failure, NativeError::Internal(_)) {
+            self.lose(worker);
+        }
+        failure
     }
 
     /// The text of a message, which may lie in a file.

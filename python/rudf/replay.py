@@ -60,12 +60,12 @@ def replay(path: str) -> str:
         names = ", ".join(f"`{function['name']}`" for function in document["functions"])
         number = int(kept["rudf.batch"])
         sys.stderr.write(f"rudf: {names} over batch {number} of the partition, {table.num_rows} rows\n")
-        if limit is not None:
-            faulthandler.dump_traceback_later(limit, exit=True)
+        columns = [_flat(column.combine_chunks()) for column in table.columns]
         try:
             session = _native.Session(_native.session_message(json.dumps(document), blobs))
-            columns = [column.combine_chunks() for column in table.columns]
-            session.evaluate([_flat(column) for column in columns], table.num_rows)
+            if limit is not None:
+                faulthandler.dump_traceback_later(limit, exit=True)
+            session.evaluate(columns, table.num_rows)
         except ValueError as error:
             raise _translated(error) from None
         finally:

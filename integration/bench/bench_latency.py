@@ -187,7 +187,9 @@ def main() -> None:
         results += memory(spark)
     version = spark.version
     spark.stop()
-    print(f"Spark {version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; waits are over the query without a function")
+    print(
+        f"Spark {version}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; waits are over the query without a function"
+    )
     print(f"{'case':<26}{'unit':>5}{'none':>9}{'PySpark':>10}{'rudf':>10}{'rudf/PySpark':>14}")
     for result in results:
         none, ratio = (f"{result[key]:.2f}" if key in result else "" for key in ("none", "ratio"))

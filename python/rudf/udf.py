@@ -168,9 +168,10 @@ def rudf(
     useArrow : bool, optional
         Accepted for the sake of ``pyspark.sql.functions.udf``, whose Arrow semantics are the only ones here.
     timeout : float, optional
-        The longest time, in seconds, that the function may take for one batch of rows. When it is over, the task fails with
-        the function's name, the batch, the row and Python's stack. Without it the conf ``spark.rudf.timeout`` counts. A
-        function with a timeout always runs in a worker process; on Spark's own path nothing ends it.
+        The longest time, in seconds, that the function may take for one batch of rows. When it is over, the task
+        fails with the function's name, the batch, the row and Python's stack. Without it the conf
+        ``spark.rudf.timeout`` counts. A function with a timeout always runs in a worker process; on Spark's own path
+        nothing ends it.
 
     Returns
     -------
@@ -200,9 +201,7 @@ def rudf(
     return _make(f, return_type=returnType, timeout=timeout)
 
 
-def _make(
-    func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None
-) -> RudfFunction:
+def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None) -> RudfFunction:
     if not callable(func):
         raise TypeError(f"@rudf needs a function, and was given {func!r}")
     signature = read_annotations(func, return_type is not None)

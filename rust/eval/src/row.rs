@@ -15,7 +15,7 @@ use rudf_columns::{
     input::{ColumnReader, ValueMaker},
     output::{Pushed, ResultColumn},
 };
-use rudf_segment::message::Settings;
+use rudf_segment::{message::Settings, progress};
 
 use crate::{
     bridge,
@@ -95,7 +95,9 @@ impl RowFunction {
         };
         times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut foreign = None;
+        let progress = progress::of_this_process();
         for row in 0..rows {
+            progress.at_row(row);
             let value = calls.call(py, row).map_err(|error| fail(error, row))?;
             // SAFETY: the value is live until the end of the loop's body.
             match unsafe { results.push(py, value.as_ptr()) } {
@@ -151,6 +153,7 @@ impl RowFunction {
         }
         append(foreign.value.into_bound(py), foreign.row)?;
         for row in foreign.row + 1..rows {
+            progress::of_this_process().at_row(row);
             append(calls.call(py, row).map_err(|error| fail(error, row))?, row)?;
         }
         Ok(values)

@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::frame::{Frame, Label, Role, Step};
+use crate::frame::{Filler, Frame, Label, Role, Step};
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
@@ -17,7 +17,6 @@ pub(crate) const HEAP_TYPE: u64 = 1 << 9;
 
 /// Entries of a class's `__dict__` that the bare class has already or that belong to this process.
 const NOT_ATTRIBUTES: &[&str] = &[
-    "__dict__",
     "__weakref__",
     "__module__",
     "__qualname__",
@@ -28,6 +27,22 @@ const NOT_ATTRIBUTES: &[&str] = &[
     "__slotnames__", // copyreg's notes, made when the first instance is pickled
     "__annotate_func__",
     "__annotations_cache__",
+];
+
+/// What a class can have an attribute of its own for, but cannot be given it later: `type` has something of that name.
+const ONLY_AT_BIRTH: &[&str] = &[
+    "__dict__",
+    "__class__",
+    "__name__",
+    "__bases__",
+    "__base__",
+    "__mro__",
+    "__flags__",
+    "__basicsize__",
+    "__itemsize__",
+    "__dictoffset__",
+    "__weakrefoffset__",
+    "__text_signature__",
 ];
 
 impl<'py> Saver<'py> {
@@ -93,27 +108,20 @@ impl<'py> Saver<'py> {
         if let Some(plain) = self.plain_enum(class, &attributes)? {
             return self.plain_enum_by_value(class, &key, plain, &attributes);
         }
-        let mut steps = self.shielded_bases(class)?;
-        let shielded = !steps.is_empty();
-        if shielded {
-            steps.insert(0, Step::Op(&[op::MARK]));
-            steps.push(Step::Op(&[op::TUPLE]));
+        let mut make = self.shielded_bases(class)?;
+        if !make.is_empty() {
+            make.splice(0..0, [Step::Receiver("shielded"), Step::Op(&[op::MARK])]);
+            make.push(Step::Op(&[op::TUPLE]));
         }
-        steps.splice(
-            0..0,
-            [Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Receiver(""), Step::Text(key.clone())],
-        );
-        if shielded {
-            steps.insert(4, Step::Receiver("shielded"));
-        }
-        self.maker(class, &mut steps)?;
-        steps.extend([
+        self.maker(class, &mut make)?;
+        make.extend([
             Step::Text(name),
             Step::Save(bases, Role::Data, Label::Part("bases")),
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ]);
-        self.namespace(class, &attributes, &mut steps)?;
-        steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
+        self.namespace(class, &attributes, &mut make)?;
+        make.push(Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]));
+        let mut steps = self.tracked(class.as_any(), &key, make);
         let members = self.enum_members(class, &attributes)?;
         self.new_members(class, &members, &mut steps)?;
         self.fill_steps(class, &key, &attributes, &mut steps)?;
@@ -194,12 +202,13 @@ impl<'py> Saver<'py> {
             steps.push(Step::Name("__orig_bases__"));
             steps.push(Step::Save(bases, Role::Data, Label::Part("__orig_bases__")));
         }
-        // A property of that name can only be given at birth.
-        if let Some(dict) = attributes.get_item(intern!(py, "__dict__"))?
-            && !dict.get_type().is(&self.known.getset)
-        {
-            steps.push(Step::Name("__dict__"));
-            steps.push(Step::Save(dict, Role::Data, Label::Part("__dict__")));
+        for name in ONLY_AT_BIRTH.iter().copied() {
+            if let Some(value) = attributes.get_item(name)?
+                && !value.get_type().is(&self.known.getset)
+            {
+                steps.push(Step::Name(name));
+                steps.push(Step::Save(value, Role::Data, Label::Part(name)));
+            }
         }
         self.check_bases(class)
     }
@@ -239,28 +248,39 @@ impl<'py> Saver<'py> {
         attributes: &Bound<'py, PyDict>,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
+        let filler = self.filler(class)?;
         let before = steps.len();
-        steps.extend([
-            Step::Receiver("define"),
-            Step::Receiver(""),
-            Step::Text(key.clone()),
-            Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
-            Step::Op(&[op::EMPTY_DICT, op::MARK]),
-        ]);
+        if filler == Filler::Build {
+            steps.push(Step::Target(key.clone(), class.clone().into_any(), filler));
+            steps.push(Step::Op(&[op::NONE, op::EMPTY_DICT, op::MARK]));
+        }
         let begun = steps.len();
-        self.attribute_steps(class, attributes, steps)?;
+        self.attribute_steps(class, key, attributes, filler, steps)?;
         if steps.len() == begun {
             steps.truncate(before);
-        } else {
-            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::TUPLE3, op::REDUCE, op::POP]));
+        } else if filler == Filler::Build {
+            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD, op::POP]));
         }
         Ok(())
     }
 
+    /// How the receiver sets the attributes of a class: `BUILD` does it where no metaclass and no `__setstate__` is in its way.
+    fn filler(&self, class: &Bound<'py, PyType>) -> PyResult<Filler> {
+        let py = self.py;
+        let plain = py.get_type::<PyType>().getattr(intern!(py, "__setattr__"))?;
+        let usual = class.get_type().is(py.get_type::<PyType>())
+            || class.get_type().getattr(intern!(py, "__setattr__"))?.is(&plain);
+        let is_usual = usual && class.getattr_opt(intern!(py, "__setstate__"))?.is_none();
+        Ok(if is_usual { Filler::Build } else { Filler::Calls })
+    }
+
+    /// The names and values of the attributes, as items of a dictionary or as calls.
     fn attribute_steps(
         &mut self,
         class: &Bound<'py, PyType>,
+        class_key: &Bound<'py, PyString>,
         attributes: &Bound<'py, PyDict>,
+        filler: Filler,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
@@ -273,14 +293,22 @@ impl<'py> Saver<'py> {
             let text = name.to_str()?;
             let is_slot =
                 value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
-            if NOT_ATTRIBUTES.contains(&text) || is_slot || (text == "__doc__" && value.is_none()) {
+            let is_made = NOT_ATTRIBUTES.contains(&text) || ONLY_AT_BIRTH.contains(&text);
+            if is_made || is_slot || (text == "__doc__" && value.is_none()) {
                 continue;
+            }
+            if filler == Filler::Calls {
+                steps.push(Step::Global("builtins", "type.__setattr__"));
+                steps.push(Step::Target(class_key.clone(), class.clone().into_any(), filler));
             }
             let label = Label::Attribute(name.clone());
             steps.push(Step::Text(name));
             match value.cast_into_exact::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
                 Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, label)),
+            }
+            if filler == Filler::Calls {
+                steps.push(Step::Op(&[op::TUPLE3, op::REDUCE, op::POP]));
             }
         }
         Ok(())

@@ -95,7 +95,7 @@ impl Known {
                 py.version_info().minor,
             )?,
             magic: py.import("_frozen_importlib_external")?.getattr("MAGIC_NUMBER")?.extract()?,
-            version: format!("code pickled by Python {}.{}", py.version_info().major, py.version_info().minor),
+            version: format!("pickled by Python {}.{}", py.version_info().major, py.version_info().minor),
             old_names: compat.getattr("REVERSE_NAME_MAPPING")?.cast_into::<PyDict>()?.unbind(),
             old_modules: compat.getattr("REVERSE_IMPORT_MAPPING")?.cast_into::<PyDict>()?.unbind(),
         })

@@ -177,6 +177,11 @@ impl<'py> Saver<'py> {
             Step::Global(module, name) => self.standard(module, name)?,
             Step::Method(module, name) => self.standard(&module, &name)?,
             Step::Receiver(name) => self.receiver(name)?,
+            Step::Hold => {
+                let number = self.memo.put_anonymous();
+                self.writer.put(number);
+            }
+            Step::Target(key, obj, filler) => self.target(&key, &obj, filler)?,
             Step::Memoize(obj) => self.memoize_result(&obj),
             Step::Save(..) | Step::Id(_) | Step::Enter(_) => {}
         }

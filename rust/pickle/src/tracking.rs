@@ -9,6 +9,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType};
 
 use crate::code::{self, FileNames, Template};
+use crate::frame::{Filler, Label, Role, Step};
+use crate::global::BUILTINS;
 use crate::known::known;
 use crate::opcodes as op;
 use crate::save::Saver;
@@ -19,17 +21,17 @@ const RECEIVER: &str = include_str!("receiver.py");
 const REGISTRY: &str = include_str!("registry.py");
 
 /// The name of the registry in `copyreg`.
-const NAME: &str = "_rudf_1";
+const NAME: &str = "_rudf";
 
 /// The functions of the receiver's half.
-const HELPERS: [&str; 4] = ["define", "shielded", "member", "states"];
+const HELPERS: [&str; 2] = ["shielded", "member"];
 
 /// The registry of this process, and the functions that others need.
 struct Registry {
     classes: Py<PyAny>,
     /// Keys by address: whether a key is still that of the object, `references` says.
     keys: Py<PyDict>,
-    /// Weak references by key.
+    /// Weak references by key: `classes` itself, as the dictionary that it is.
     references: Py<PyDict>,
     /// Keys of what was defined here.
     own: Py<PySet>,
@@ -86,13 +88,22 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
         let dict = |name: &str| -> PyResult<Py<PyDict>> { Ok(classes.getattr(name)?.cast_into::<PyDict>()?.unbind()) };
         Ok(Registry {
             keys: dict("keys_by_address")?,
-            references: dict("data")?,
+            references: classes.cast::<PyDict>()?.clone().unbind(),
             own: classes.getattr("own")?.cast_into::<PySet>()?.unbind(),
             counts: dict("counts")?,
             classes: classes.clone().unbind(),
             helpers,
         })
     })
+}
+
+/// Whether a class has the hash of its identity: a metaclass may forbid it.
+fn is_hashable(obj: &Bound<'_, PyAny>) -> bool {
+    let hash_of = |class: Bound<'_, PyType>| class.getattr("__hash__").map(Bound::unbind);
+    match (hash_of(obj.get_type()), hash_of(obj.py().get_type::<PyType>())) {
+        (Ok(own), Ok(usual)) => own.is(&usual) || !obj.is_instance_of::<PyType>(),
+        _ => false,
+    }
 }
 
 /// Two lanes of multiplications, eight bytes at a time: fast, the same everywhere, and nobody gains from a collision.
@@ -128,7 +139,69 @@ impl Digest {
 }
 
 impl<'py> Saver<'py> {
-    /// Puts a function of the receiver's half on the pickle's stack, or its registry.
+    /// The steps of something that the receiver makes once and finds again by its key: `make` writes, from the mark on
+    /// that stands above `partial`, a call of that.
+    ///
+    /// In Python: `setdefault(key, ref(get(key, partial(*make))(), partial(pop, key)))()`. What is called is either the weak
+    /// reference of what is there or the function that makes it; a thread that comes second takes what the first one set.
+    pub(crate) fn tracked(&self, obj: &Bound<'py, PyAny>, key: &Bound<'py, PyString>, make: Vec<Step<'py>>) -> Vec<Step<'py>> {
+        let mut steps = Vec::with_capacity(make.len() + 32);
+        steps.extend([
+            Step::Receiver("setdefault"),
+            Step::Text(key.clone()),
+            Step::Global("_weakref", "ref"),
+            Step::Receiver("get"),
+            Step::Text(key.clone()),
+            Step::Global("functools", "partial"),
+            Step::Op(&[op::MARK]),
+        ]);
+        steps.extend(make);
+        steps.extend([
+            Step::Op(&[op::TUPLE2, op::REDUCE, op::EMPTY_TUPLE, op::REDUCE]),
+            Step::Hold,
+            Step::Global("functools", "partial"),
+            Step::Receiver("pop"),
+            Step::Text(key.clone()),
+            Step::Op(&[op::TUPLE2, op::REDUCE, op::TUPLE2, op::REDUCE, op::TUPLE2, op::REDUCE, op::EMPTY_TUPLE, op::REDUCE]),
+            Step::Memoize(obj.clone()),
+        ]);
+        if self.options.for_pyspark && is_hashable(obj) {
+            // Its workers pickle their rows with its own pickler: told the key, that one sends it along, and the class of such a
+            // row is found where it comes from, and by other workers.
+            steps.extend([
+                Step::Global("pyspark.cloudpickle.cloudpickle", "_lookup_class_or_track"),
+                Step::Text(key.clone()),
+                Step::Save(obj.clone(), Role::Data, Label::Silent),
+                Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
+            ]);
+        }
+        steps
+    }
+
+    /// Leaves on the pickle's stack what takes the attributes of `obj`: `obj`, or where it is the receiver's own, something
+    /// that is forgotten.
+    pub(crate) fn target(&mut self, key: &Bound<'py, PyString>, obj: &Bound<'py, PyAny>, filler: Filler) -> PyResult<()> {
+        let again = (filler == Filler::Calls).then(|| [b"\xff\xff", key.to_string_lossy().as_bytes()].concat());
+        if let Some(number) = again.as_ref().and_then(|again| self.memo.get_text(again)) {
+            self.writer.get(number);
+            return Ok(());
+        }
+        self.receiver("get")?;
+        self.name(key)?;
+        self.writer.bytes(if again.is_some() { &[op::NONE, op::TUPLE2] } else { &[op::TUPLE1] });
+        match self.memo.get(obj) {
+            Some(number) => self.writer.get(number),
+            None => self.writer.byte(op::NONE),
+        }
+        self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        if let Some(again) = again {
+            let number = self.memo.put_text(&again);
+            self.writer.put(number);
+        }
+        Ok(())
+    }
+
+    /// Puts a function of the receiver's half on the pickle's stack, or its registry (no name), or a method of that.
     pub(crate) fn receiver(&mut self, name: &'static str) -> PyResult<()> {
         let mut key = [0xff; 16];
         let key = &mut key[..name.len() + 2];
@@ -143,11 +216,19 @@ impl<'py> Saver<'py> {
             self.standard("types", "FunctionType")?;
             self.template(&known.helpers[index])?;
             self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
-        } else {
+        } else if name.is_empty() {
             self.standard("copyreg", "__dict__.setdefault")?;
             self.writer.text(NAME.as_bytes());
-            self.standard("weakref", "WeakValueDictionary")?;
-            self.writer.bytes(&[op::EMPTY_TUPLE, op::REDUCE, op::TUPLE2, op::REDUCE]);
+            self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
+        } else {
+            if self.options.protocol >= 4 {
+                self.standard("types", BUILTINS)?;
+                self.writer.byte(op::POP);
+            }
+            self.standard("builtins", "getattr")?;
+            self.receiver("")?;
+            self.writer.text(name.as_bytes());
+            self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
         }
         let number = self.memo.put_text(key);
         self.writer.put(number);

@@ -124,7 +124,7 @@ impl<'py> Saver<'py> {
         let mut steps = self.tracked(class.as_any(), &key, make);
         let members = self.enum_members(class, &attributes)?;
         self.new_members(class, &members, &mut steps)?;
-        self.fill_steps(class, &key, &attributes, &mut steps)?;
+        self.fill_steps(class, &key, &attributes, true, &mut steps)?;
         self.member_states(&key, &members, &mut steps)?;
         self.registered_subclasses(class, &mut steps)?;
         Ok(Some(Frame::script(steps)))
@@ -202,8 +202,9 @@ impl<'py> Saver<'py> {
             steps.push(Step::Name("__orig_bases__"));
             steps.push(Step::Save(bases, Role::Data, Label::Part("__orig_bases__")));
         }
-        for name in ONLY_AT_BIRTH.iter().copied() {
-            if let Some(value) = attributes.get_item(name)?
+        for (name, value) in attributes.iter() {
+            if let Ok(name) = name.cast::<PyString>()
+                && let Some(name) = name.to_str().ok().and_then(|name| ONLY_AT_BIRTH.iter().find(|other| **other == name))
                 && !value.get_type().is(&self.known.getset)
             {
                 steps.push(Step::Name(name));
@@ -246,9 +247,11 @@ impl<'py> Saver<'py> {
         class: &Bound<'py, PyType>,
         key: &Bound<'py, PyString>,
         attributes: &Bound<'py, PyDict>,
+        sets_members: bool,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
-        let filler = self.filler(class)?;
+        let filler = self.filler(class, sets_members)?;
+        steps.reserve(3 * attributes.len() + 8);
         let before = steps.len();
         if filler == Filler::Build {
             steps.push(Step::Target(key.clone(), class.clone().into_any(), filler));
@@ -265,11 +268,14 @@ impl<'py> Saver<'py> {
     }
 
     /// How the receiver sets the attributes of a class: `BUILD` does it where no metaclass and no `__setstate__` is in its way.
-    fn filler(&self, class: &Bound<'py, PyType>) -> PyResult<Filler> {
+    fn filler(&self, class: &Bound<'py, PyType>, sets_members: bool) -> PyResult<Filler> {
         let py = self.py;
         let plain = py.get_type::<PyType>().getattr(intern!(py, "__setattr__"))?;
-        let usual = class.get_type().is(py.get_type::<PyType>())
-            || class.get_type().getattr(intern!(py, "__setattr__"))?.is(&plain);
+        let metaclass = class.get_type();
+        // The metaclass of enums guards its members only, which are no attributes here.
+        let usual = metaclass.is(py.get_type::<PyType>())
+            || metaclass.getattr(intern!(py, "__setattr__"))?.is(&plain)
+            || self.enum_metaclass()?.is_some_and(|enums| metaclass.is(&enums) && !sets_members);
         let is_usual = usual && class.getattr_opt(intern!(py, "__setstate__"))?.is_none();
         Ok(if is_usual { Filler::Build } else { Filler::Calls })
     }

@@ -337,7 +337,7 @@ impl<'py> Reader<'py, '_> {
 
     /// An integer attribute, written as it is.
     fn count(&mut self, code: &Bound<'py, PyAny>, part: &Getter) -> PyResult<i64> {
-        let value = part.of(code)?.extract()?;
+        let value = part.int_of(code)?;
         self.out.int(value);
         Ok(value)
     }

@@ -275,7 +275,7 @@ impl<'py> Saver<'py> {
             }
             rest.set_item(&name, value)?;
         }
-        self.fill_steps(class, key, &rest, &mut steps)?;
+        self.fill_steps(class, key, &rest, false, &mut steps)?;
         Ok(Some(Frame::script(steps)))
     }
 

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyWeakrefReference};
 
 use crate::code::{self, FileNames, Kind, Template};
+use crate::global::Frequent;
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
@@ -219,7 +220,7 @@ impl<'py> Saver<'py> {
                     self.writer.put(number);
                 }
                 Kind::Bytes => self.writer.raw_bytes_object(bytes),
-                Kind::Maker => self.standard("types", "CodeType")?,
+                Kind::Maker => self.frequent(Frequent::CodeType)?,
                 Kind::Unmarshal => self.standard("marshal", "loads")?,
                 Kind::Builtin => self.standard("builtins", &String::from_utf8_lossy(bytes))?,
                 Kind::FrozensetBegins => {

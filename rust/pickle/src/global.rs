@@ -104,7 +104,7 @@ impl<'py> Saver<'py> {
         let (module, name) = (reference.module.to_str()?, reference.name.to_str()?);
         if self.options.protocol >= 4 {
             let has_getter = module == "builtins" && !name.contains('.') && self.getter(module, name).is_some();
-            if has_getter || self.memo.get_text(&standard_key(module, name)).is_some() {
+            if has_getter || self.has_standard(module, name) {
                 let number = self.standard_numbered(module, name)?;
                 self.memo.alias(obj, number);
                 return Ok(None);
@@ -162,7 +162,7 @@ impl<'py> Saver<'py> {
     /// A look-up of the reader's own takes as long as four calls of it: `types` is asked several times for each function,
     /// `builtins` for what classes are made of.
     fn getter(&self, module: &str, name: &str) -> Option<&'static str> {
-        let has = |getter: &str| self.memo.get_text(&standard_key("types", getter)).is_some();
+        let has = |getter: &str| self.has_standard("types", getter);
         match module {
             "types" => {
                 let is_part = matches!(name, "FunctionType" | "CodeType" | "CellType" | "__builtins__");
@@ -173,9 +173,28 @@ impl<'py> Saver<'py> {
         }
     }
 
+    /// Whether such a reference is written.
+    pub(crate) fn has_standard(&self, module: &str, name: &str) -> bool {
+        self.memo.get_text(&standard_key(module, name)).is_some()
+    }
+
     /// Writes a reference to something of the standard library, once per pickle.
     pub(crate) fn standard(&mut self, module: &str, name: &str) -> PyResult<()> {
         self.standard_numbered(module, name).map(|_| ())
+    }
+
+    /// The same for what every function names.
+    pub(crate) fn frequent(&mut self, what: Frequent) -> PyResult<()> {
+        if let Some(number) = self.frequent[what as usize] {
+            self.writer.get(number);
+            return Ok(());
+        }
+        let name = match what {
+            Frequent::FunctionType => "FunctionType",
+            Frequent::CodeType => "CodeType",
+        };
+        self.frequent[what as usize] = Some(self.standard_numbered("types", name)?);
+        Ok(())
     }
 
     /// The same; returns its number in the memo.
@@ -198,7 +217,10 @@ impl<'py> Saver<'py> {
             self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
         } else if self.options.protocol >= 4 {
             self.text(module.as_bytes());
-            self.text(name.as_bytes());
+            match self.memo.get_text(name.as_bytes()) {
+                Some(number) => self.writer.get(number),
+                None => self.writer.text(name.as_bytes()),
+            }
             self.writer.byte(op::STACK_GLOBAL);
         } else if let Some((parent, last)) = name.rsplit_once('.') {
             self.standard("builtins", "getattr")?;
@@ -309,6 +331,13 @@ impl<'py> Saver<'py> {
             self.known.types_module.bind(self.py).getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
         Ok(names.iter().find(|(_, value)| value.is(class)).and_then(|(name, _)| name.extract().ok()))
     }
+}
+
+/// What every function names.
+#[derive(Clone, Copy)]
+pub(crate) enum Frequent {
+    FunctionType,
+    CodeType,
 }
 
 /// Getters of `types`: its own names, and those of `builtins`.

@@ -2,10 +2,7 @@
 # of the classes that were defined here, which no load changes. `tracking.rs` gives the keys.
 
 import copyreg
-from functools import partial
-from sys import modules
 from types import SimpleNamespace
-from weakref import ref
 
 
 class Classes(dict):
@@ -40,20 +37,15 @@ class Classes(dict):
         found = super().get(key)
         return default if found is None or found() is None else found
 
-    # A key was given to a class that was defined here. Workers of Spark pickle their rows with cloudpickle, which sends
-    # along the keys that it knows: told this one, it takes such a row for one of this class.
-    def given(self, key, obj):
-        self.tidy()
-        for name in ("pyspark.cloudpickle.cloudpickle", "cloudpickle.cloudpickle"):
-            track = getattr(modules.get(name), "_lookup_class_or_track", None)
-            if track:
-                try:
-                    track(key, obj)
-                except TypeError:  # a metaclass that cannot be hashed
-                    pass
-
-    def reference(self, key, obj):
-        return ref(obj, partial(self.pop, key))
+    # Workers of Spark pickle their rows with cloudpickle, which sends along the keys that it knows: told that of a class
+    # which was defined here, it takes such a row for one of this class.
+    def told(self, cloudpickle, key, obj):
+        track = getattr(cloudpickle, "_lookup_class_or_track", None)
+        if track:
+            try:
+                track(key, obj)
+            except TypeError:  # a metaclass that cannot be hashed
+                pass
 
     def tidy(self):
         if len(self.keys_by_address) > 2 * len(self) + 1000:

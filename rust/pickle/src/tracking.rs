@@ -6,10 +6,11 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType, PyWeakrefReference};
 
 use crate::code::{self, FileNames, Template};
 use crate::frame::{Filler, Label, Role, Step};
+use crate::functions_ffi::FunctionParts;
 use crate::global::BUILTINS;
 use crate::known::known;
 use crate::opcodes as op;
@@ -37,6 +38,9 @@ struct Registry {
     own: Py<PySet>,
     /// How many keys were given with the same digest.
     counts: Py<PyDict>,
+    /// `functools.partial`, and the registry's `pop`: what forgets a key.
+    partial: Py<PyAny>,
+    pop: Py<PyAny>,
     helpers: Vec<Template>,
 }
 
@@ -91,6 +95,8 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
             references: classes.cast::<PyDict>()?.clone().unbind(),
             own: classes.getattr("own")?.cast_into::<PySet>()?.unbind(),
             counts: dict("counts")?,
+            partial: py.import("functools")?.getattr("partial")?.unbind(),
+            pop: classes.getattr("pop")?.unbind(),
             classes: classes.clone().unbind(),
             helpers,
         })
@@ -131,10 +137,12 @@ impl Digest {
         word(bytes.len() as u64);
     }
 
-    /// Sixteen characters.
+    /// Eleven characters.
     fn text(&self) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mixed = (self.0 ^ (self.0 >> 32) ^ self.1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        format!("{:016x}", mixed ^ (mixed >> 29))
+        let mixed = mixed ^ (mixed >> 29);
+        (0..11).map(|place| char::from(LETTERS[(mixed >> (6 * place)) as usize % 64])).collect()
     }
 }
 
@@ -221,7 +229,7 @@ impl<'py> Saver<'py> {
             self.writer.text(NAME.as_bytes());
             self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
         } else {
-            if self.options.protocol >= 4 {
+            if self.options.protocol >= 4 && !self.has_standard("types", BUILTINS) {
                 self.standard("types", BUILTINS)?;
                 self.writer.byte(op::POP);
             }
@@ -252,7 +260,8 @@ impl<'py> Saver<'py> {
         loop {
             let count = next()?;
             let key = if count == 0 { digest.clone() } else { PyString::new(py, &format!("{digest}.{count}")) };
-            let reference = known.classes.bind(py).call_method1(intern!(py, "reference"), (&key, obj))?;
+            let forget = known.partial.bind(py).call1((&known.pop, &key))?;
+            let reference = PyWeakrefReference::new_with(obj, forget)?;
             // Another thread may have given it a key meanwhile. From here to the entries no Python code runs.
             if let Some(key) = known.key(obj)? {
                 return Ok(key);
@@ -264,9 +273,24 @@ impl<'py> Saver<'py> {
             known.own.bind(py).add(&key)?;
             known.references.bind(py).set_item(&key, reference)?;
             known.keys.bind(py).set_item(obj.as_ptr() as usize, &key)?;
-            known.classes.bind(py).call_method1(intern!(py, "given"), (&key, obj))?;
+            self.was_given(known, &key, obj)?;
             return Ok(key);
         }
+    }
+
+    /// A key was given: has cloudpickle know it where it is there, and makes room now and then.
+    fn was_given(&self, known: &Registry, key: &Bound<'py, PyString>, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = self.py;
+        let classes = known.classes.bind(py);
+        if known.keys.bind(py).len() > 2 * known.references.bind(py).len() + 1000 {
+            classes.call_method0(intern!(py, "tidy"))?;
+        }
+        for name in [intern!(py, "pyspark.cloudpickle.cloudpickle"), intern!(py, "cloudpickle.cloudpickle")] {
+            if let Some(module) = self.modules.get_item(name)? {
+                classes.call_method1(intern!(py, "told"), (module, key, obj))?;
+            }
+        }
+        Ok(())
     }
 
     fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<String> {
@@ -302,9 +326,11 @@ impl<'py> Saver<'py> {
             // In base 16: Python limits the length of decimal ones.
             digest.add(value.call_method1(intern!(py, "__format__"), ("x",))?.str()?.to_string_lossy().as_bytes());
         } else if value.get_type().is(&self.known.function) {
-            let facts = self.code_facts_kept(&value.getattr(intern!(py, "__code__"))?)?;
-            digest.add(&facts.template.data);
-            if let Ok(cells) = value.getattr(intern!(py, "__closure__"))?.cast::<PyTuple>()
+            let parts = FunctionParts::of(value);
+            if let Some(code) = parts.code()? {
+                digest.add(&self.code_facts_kept(&code)?.template.data);
+            }
+            if let Some(cells) = parts.closure()?.and_then(|cells| cells.cast_into::<PyTuple>().ok())
                 && depth < 3
             {
                 for cell in cells.iter() {

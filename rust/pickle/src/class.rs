@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::frame::{Filler, Frame, Label, Role, Step};
+use crate::known::Known;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
@@ -61,12 +62,15 @@ impl<'py> Saver<'py> {
         if let Some(reference) = self.reference(obj)? {
             return self.save_reference(obj, &reference);
         }
-        if let Some(name) = self.name_in_types(obj)? {
-            self.standard("types", &name)?;
-            return Ok(None);
-        }
-        if let Some(reference) = self.alias(obj)? {
-            return self.save_reference(obj, &reference);
+        let module = class.getattr(intern!(self.py, "__module__"))?;
+        if !module.cast::<PyString>().is_ok_and(|module| module == "__main__") {
+            if let Some(name) = self.name_in_types(obj)? {
+                self.standard("types", &name)?;
+                return Ok(None);
+            }
+            if let Some(reference) = self.alias(obj)? {
+                return self.save_reference(obj, &reference);
+            }
         }
         let flags: u64 = class.getattr(intern!(self.py, "__flags__"))?.extract()?;
         if flags & HEAP_TYPE == 0 {
@@ -121,7 +125,7 @@ impl<'py> Saver<'py> {
         ]);
         self.namespace(class, &attributes, &mut make)?;
         make.push(Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]));
-        let mut steps = self.tracked(class.as_any(), &key, make);
+        let mut steps = self.tracked(class.as_any(), &key, make)?;
         let members = self.enum_members(class, &attributes)?;
         self.new_members(class, &members, &mut steps)?;
         self.fill_steps(class, &key, &attributes, true, &mut steps)?;
@@ -134,6 +138,9 @@ impl<'py> Saver<'py> {
     fn shielded_bases(&self, class: &Bound<'py, PyType>) -> PyResult<Vec<Step<'py>>> {
         let mut steps = Vec::new();
         for base in mro(class)?.iter().skip(1) {
+            if base.is(self.py.get_type::<PyAny>()) {
+                break;
+            }
             let own = base.getattr(intern!(self.py, "__dict__"))?;
             if own.contains(intern!(self.py, "__init_subclass__"))? && self.reference(&base)?.is_none() {
                 steps.push(Step::Save(base, Role::Data, Label::Silent));
@@ -150,10 +157,12 @@ impl<'py> Saver<'py> {
             steps.push(Step::Global("builtins", "type"));
             return Ok(());
         }
-        let runs = self.reference(metaclass.as_any())?.is_some()
-            && !self.builds_from_members(&metaclass)?
-            && !needs_keywords(metaclass.as_any(), "__new__")?
-            && !needs_keywords(metaclass.as_any(), "__init__")?;
+        let needs = |method| needs_keywords(self.known, metaclass.as_any(), method);
+        let runs = metaclass.is(&self.known.abstract_metaclass)
+            || self.reference(metaclass.as_any())?.is_some()
+                && !self.builds_from_members(&metaclass)?
+                && !needs(intern!(py, "__new__"))?
+                && !needs(intern!(py, "__init__"))?;
         if runs {
             steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
             return Ok(());
@@ -185,8 +194,10 @@ impl<'py> Saver<'py> {
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
-        for name in ["__module__", "__qualname__"] {
-            let value = class.getattr(name)?;
+        for (name, text) in
+            [("__module__", intern!(py, "__module__")), ("__qualname__", intern!(py, "__qualname__"))]
+        {
+            let value = class.getattr(text)?;
             steps.push(Step::Name(name));
             match value.cast_into::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
@@ -229,7 +240,11 @@ impl<'py> Saver<'py> {
             if !own.contains(intern!(py, "__init_subclass__"))? {
                 continue;
             }
-            if self.reference(&base)?.is_some() && needs_keywords(&base, "__init_subclass__")? {
+            if base.is(py.get_type::<PyAny>()) {
+                return Ok(());
+            }
+            let hook = intern!(py, "__init_subclass__");
+            if self.reference(&base)?.is_some() && needs_keywords(self.known, &base, hook)? {
                 return Err(self.pickling_error(&format!(
                     "cannot pickle the class '{}' by value: {}.__init_subclass__ wants keywords that a class does not keep",
                     class.fully_qualified_name()?,
@@ -326,7 +341,7 @@ impl<'py> Saver<'py> {
         if !class.get_type().is_subclass(self.known.abstract_metaclass.bind(py))? {
             return Ok(());
         }
-        let Ok(dump) = py.import("_abc")?.getattr("_get_dump")?.call1((class,)) else { return Ok(()) };
+        let Ok(dump) = self.known.abstract_dump.bind(py).call1((class,)) else { return Ok(()) };
         let mut subclasses = Vec::new();
         for reference in dump.get_item(0)?.try_iter()? {
             let subclass = reference?.call0()?;
@@ -363,11 +378,16 @@ pub(crate) fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTupl
 }
 
 /// Whether a method written in Python has keyword-only parameters without a default.
-fn needs_keywords(holder: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
+fn needs_keywords(known: &Known, holder: &Bound<'_, PyAny>, method: &Bound<'_, PyString>) -> PyResult<bool> {
     let py = holder.py();
-    let function = holder.getattr(method)?;
-    let function = function.getattr_opt(intern!(py, "__func__"))?.unwrap_or(function);
-    let Some(code) = function.getattr_opt(intern!(py, "__code__"))? else { return Ok(false) };
+    let mut function = holder.getattr(method)?;
+    if [&known.method, &known.class_method, &known.static_method].iter().any(|class| function.get_type().is(*class)) {
+        function = function.getattr(intern!(py, "__func__"))?;
+    }
+    if !function.get_type().is(&known.function) {
+        return Ok(false);
+    }
+    let code = function.getattr(intern!(py, "__code__"))?;
     let required: usize = code.getattr(intern!(py, "co_kwonlyargcount"))?.extract()?;
     if required == 0 {
         return Ok(false);

@@ -19,6 +19,8 @@ pub(crate) struct Known {
     pub(crate) getset: Py<PyType>,
     pub(crate) slot: Py<PyType>,
     pub(crate) abstract_metaclass: Py<PyType>,
+    /// `_abc._get_dump`: the registry of an abstract base class.
+    pub(crate) abstract_dump: Py<PyAny>,
     pub(crate) static_method: Py<PyType>,
     pub(crate) class_method: Py<PyType>,
     pub(crate) property: Py<PyType>,
@@ -75,6 +77,7 @@ impl Known {
             getset: class("GetSetDescriptorType")?,
             slot: class("MemberDescriptorType")?,
             abstract_metaclass: py.import("abc")?.getattr("ABCMeta")?.cast_into::<PyType>()?.unbind(),
+            abstract_dump: py.import("_abc")?.getattr("_get_dump")?.unbind(),
             static_method: builtin("staticmethod")?,
             class_method: builtin("classmethod")?,
             property: builtin("property")?,

@@ -167,7 +167,7 @@ impl<'py> Saver<'py> {
         let mut make = vec![Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent)];
         make.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
         make.push(Step::Op(&[op::TUPLE, op::REDUCE]));
-        Ok(Some(Frame::script(self.tracked(obj, &key, make))))
+        Ok(Some(Frame::script(self.tracked(obj, &key, make)?)))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.

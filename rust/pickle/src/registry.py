@@ -37,16 +37,6 @@ class Classes(dict):
         found = super().get(key)
         return default if found is None or found() is None else found
 
-    # Workers of Spark pickle their rows with cloudpickle, which sends along the keys that it knows: told that of a class
-    # which was defined here, it takes such a row for one of this class.
-    def told(self, cloudpickle, key, obj):
-        track = getattr(cloudpickle, "_lookup_class_or_track", None)
-        if track:
-            try:
-                track(key, obj)
-            except TypeError:  # a metaclass that cannot be hashed
-                pass
-
     def tidy(self):
         if len(self.keys_by_address) > 2 * len(self) + 1000:
             # Most of them are gone.

@@ -152,7 +152,12 @@ impl<'py> Saver<'py> {
     ///
     /// In Python: `setdefault(key, ref(get(key, partial(*make))(), partial(pop, key)))()`. What is called is either the weak
     /// reference of what is there or the function that makes it; a thread that comes second takes what the first one set.
-    pub(crate) fn tracked(&self, obj: &Bound<'py, PyAny>, key: &Bound<'py, PyString>, make: Vec<Step<'py>>) -> Vec<Step<'py>> {
+    pub(crate) fn tracked(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        key: &Bound<'py, PyString>,
+        make: Vec<Step<'py>>,
+    ) -> PyResult<Vec<Step<'py>>> {
         let mut steps = Vec::with_capacity(make.len() + 32);
         steps.extend([
             Step::Receiver("setdefault"),
@@ -174,6 +179,7 @@ impl<'py> Saver<'py> {
             Step::Memoize(obj.clone()),
         ]);
         if self.options.for_pyspark && is_hashable(obj) {
+            self.tell_pyspark(key, obj)?;
             // Its workers pickle their rows with its own pickler: told the key, that one sends it along, and the class of such a
             // row is found where it comes from, and by other workers.
             steps.extend([
@@ -183,7 +189,7 @@ impl<'py> Saver<'py> {
                 Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
             ]);
         }
-        steps
+        Ok(steps)
     }
 
     /// Leaves on the pickle's stack what takes the attributes of `obj`: `obj`, or where it is the receiver's own, something
@@ -273,22 +279,27 @@ impl<'py> Saver<'py> {
             known.own.bind(py).add(&key)?;
             known.references.bind(py).set_item(&key, reference)?;
             known.keys.bind(py).set_item(obj.as_ptr() as usize, &key)?;
-            self.was_given(known, &key, obj)?;
+            self.tidy(known)?;
             return Ok(key);
         }
     }
 
-    /// A key was given: has cloudpickle know it where it is there, and makes room now and then.
-    fn was_given(&self, known: &Registry, key: &Bound<'py, PyString>, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+    /// Makes room among the keys now and then.
+    fn tidy(&self, known: &Registry) -> PyResult<()> {
         let py = self.py;
         let classes = known.classes.bind(py);
         if known.keys.bind(py).len() > 2 * known.references.bind(py).len() + 1000 {
             classes.call_method0(intern!(py, "tidy"))?;
         }
-        for name in [intern!(py, "pyspark.cloudpickle.cloudpickle"), intern!(py, "cloudpickle.cloudpickle")] {
-            if let Some(module) = self.modules.get_item(name)? {
-                classes.call_method1(intern!(py, "told"), (module, key, obj))?;
-            }
+        Ok(())
+    }
+
+    /// Has the pickler of PySpark know the key in this process, too: what its workers send back names the class by it.
+    fn tell_pyspark(&self, key: &Bound<'py, PyString>, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = self.py;
+        if let Some(module) = self.modules.get_item(intern!(py, "pyspark.cloudpickle.cloudpickle"))? {
+            let track = module.getattr(intern!(py, "_lookup_class_or_track"))?;
+            track.call1((key, obj))?;
         }
         Ok(())
     }
@@ -296,7 +307,7 @@ impl<'py> Saver<'py> {
     fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<String> {
         let py = self.py;
         let mut digest = Digest::new();
-        for name in ["__module__", "__qualname__", "__name__"] {
+        for name in [intern!(py, "__module__"), intern!(py, "__qualname__"), intern!(py, "__name__")] {
             if let Some(value) = obj.getattr_opt(name)? {
                 self.digest_value(&mut digest, &value, 0)?;
             }

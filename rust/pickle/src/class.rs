@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::frame::{Filler, Frame, Label, Role, Step};
+use crate::global::Reference;
 use crate::known::Known;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
@@ -50,6 +51,14 @@ impl<'py> Saver<'py> {
     /// A class.
     pub(crate) fn class(&mut self, class: &Bound<'py, PyType>) -> Rest<'py> {
         let obj = class.as_any();
+        if let Some(name) = self.known.builtin_types.get(&(obj.as_ptr() as usize))
+            && self.options.protocol >= 4
+            && !self.options.is_by_value("builtins")
+            && self.known.extension_registry.bind(self.py).is_empty()
+        {
+            let reference = Reference { module: intern!(self.py, "builtins").clone(), name: name.bind(self.py).clone() };
+            return self.save_reference(obj, &reference);
+        }
         if self.singleton_type(obj)? {
             return Ok(None);
         }

@@ -219,6 +219,7 @@ impl<'py> Saver<'py> {
                     let number = self.memo.put_hashed(bytes, piece.hash);
                     self.writer.put(number);
                 }
+                Kind::Unique => self.writer.text(bytes),
                 Kind::Bytes => self.writer.raw_bytes_object(bytes),
                 Kind::Maker => self.frequent(Frequent::CodeType)?,
                 Kind::Unmarshal => self.standard("marshal", "loads")?,
@@ -247,6 +248,7 @@ impl<'py> Saver<'py> {
             return Ok(());
         }
         self.memo.stamped = true;
+        self.writer.prefer_bare();
         let (module, name) = ("_frozen_importlib_external", "_classify_pyc");
         if self.options.protocol >= 4 {
             self.writer.text(module.as_bytes());

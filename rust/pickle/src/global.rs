@@ -42,7 +42,14 @@ impl<'py> Saver<'py> {
         if module_name == "__main__" || self.options.is_by_value(module_name) {
             return Ok(None);
         }
-        let found = self.find(module_name, name.to_str()?, obj).is_some();
+        // The name as it is first: nearly every module and name is found so.
+        let holder = self.modules.get_item(&module)?;
+        let plain = holder.and_then(|holder| holder.cast_into::<PyModule>().ok());
+        let plain = plain.map(|module| module.dict().get_item(&name)).transpose()?.flatten();
+        let found = match plain {
+            Some(value) => value.is(obj),
+            None => self.find(module_name, name.to_str()?, obj).is_some(),
+        };
         Ok(found.then_some(Reference { module, name }))
     }
 

@@ -15,6 +15,8 @@ const FRAME_TARGET: usize = 64 * 1024;
 /// Shorter frames are written bare.
 const FRAME_MIN: usize = 4;
 const FRAME_HEADER: usize = 9;
+/// Where the first frame begins: after `PROTO`.
+const BEGIN: usize = 2;
 
 /// Bytes that belong at an offset of the stream, held instead of copied.
 enum Held<'py> {
@@ -43,6 +45,8 @@ pub(crate) struct Writer<'py> {
     protocol: u8,
     /// Memory was refused: what is here is no longer a pickle.
     failed: bool,
+    /// Whether a frame that holds the whole pickle is left out.
+    bare: bool,
 }
 
 impl<'py> Writer<'py> {
@@ -58,6 +62,7 @@ impl<'py> Writer<'py> {
             framing: protocol >= 4,
             protocol,
             failed: false,
+            bare: false,
         }
     }
 
@@ -99,6 +104,12 @@ impl<'py> Writer<'py> {
                 self.frame_end = self.out.len() + FRAME_TARGET;
             }
         }
+    }
+
+    /// To be called for a pickle of definitions, which the standard library would not write: the header of a frame is nine
+    /// bytes that no reader of a small pickle needs.
+    pub(crate) fn prefer_bare(&mut self) {
+        self.bare = true;
     }
 
     /// Fills in the open frame's header, or takes the header out of a frame too short for one.
@@ -311,7 +322,11 @@ impl<'py> Writer<'py> {
     /// Ends the stream and puts it together: `STOP`, then whatever trails it.
     pub(crate) fn finish(mut self, py: Python<'py>, trailer: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         self.byte(op::STOP);
-        self.close_frame();
+        if self.bare && self.frame_start == Some(BEGIN) {
+            self.out.drain(BEGIN..BEGIN + FRAME_HEADER);
+        } else {
+            self.close_frame();
+        }
         self.extend(trailer);
         if self.failed {
             return Err(PyMemoryError::new_err(()));

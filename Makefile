@@ -11,7 +11,7 @@ SEED ?=
 export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sparks test-pickle-dev fuzz-pickle valgrind-pickle build wheel bench lint clean
+.PHONY: help demo test test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle build wheel bench bench-pickle lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: build ## set everything up and run every test
 
 test-sparks: build ## run the jar on Spark 4.0, 4.1 and 4.2 too (SPARKS="4.0.5 4.1.4 4.2.1")
 	@tools/test-sparks
+
+test-pickle-all: build ## the pickler's tests on every Python here, with the wheel installed (PYTHONS="/path/to/python3.12 ...")
+	@tools/test-pickle-all
 
 test-pickle-dev: build ## the pickler's tests in Python's development mode
 	@PYTHONDEVMODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider python/tests/pickle
@@ -43,6 +46,9 @@ wheel: build ## build a wheel, with the jar inside, into dist/
 
 bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=local[1] WORKER=auto JSON=file)
 	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(WORKER),--worker $(WORKER)) $(if $(JSON),--json $(JSON))
+
+bench-pickle: build ## rudf.pickle beside cloudpickle: time to write and to read, size (JSON=file)
+	@.venv/bin/python python/benchmarks/bench_pickle.py $(if $(JSON),--json '$(JSON)')
 
 lint: build ## check formatting, lints and types
 	@tools/lint

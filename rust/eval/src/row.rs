@@ -284,8 +284,7 @@ fn call_one(_py: Python<'_>, function: &Py<PyAny>, argument: *mut ffi::PyObject)
     let slots = [ptr::null_mut(), argument];
     // SAFETY: the lock is held; slot 0 is the spare one and slot 1 a live argument, whose reference is ours.
     unsafe {
-        let result =
-            vectorcall()(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
+        let result = vectorcall()(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
         ffi::Py_DECREF(argument);
         result
     }

@@ -56,7 +56,8 @@ impl<'py> Saver<'py> {
             && !self.options.is_by_value("builtins")
             && self.known.extension_registry.bind(self.py).is_empty()
         {
-            let reference = Reference { module: intern!(self.py, "builtins").clone(), name: name.bind(self.py).clone() };
+            let reference =
+                Reference { module: intern!(self.py, "builtins").clone(), name: name.bind(self.py).clone() };
             return self.save_reference(obj, &reference);
         }
         if self.singleton_type(obj)? {
@@ -203,9 +204,7 @@ impl<'py> Saver<'py> {
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
-        for (name, text) in
-            [("__module__", intern!(py, "__module__")), ("__qualname__", intern!(py, "__qualname__"))]
-        {
+        for (name, text) in [("__module__", intern!(py, "__module__")), ("__qualname__", intern!(py, "__qualname__"))] {
             let value = class.getattr(text)?;
             steps.push(Step::Name(name));
             match value.cast_into::<PyString>() {
@@ -224,7 +223,8 @@ impl<'py> Saver<'py> {
         }
         for (name, value) in attributes.iter() {
             if let Ok(name) = name.cast::<PyString>()
-                && let Some(name) = name.to_str().ok().and_then(|name| ONLY_AT_BIRTH.iter().find(|other| **other == name))
+                && let Some(name) =
+                    name.to_str().ok().and_then(|name| ONLY_AT_BIRTH.iter().find(|other| **other == name))
                 && !value.get_type().is(&self.known.getset)
             {
                 steps.push(Step::Name(name));

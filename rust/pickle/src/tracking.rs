@@ -175,7 +175,16 @@ impl<'py> Saver<'py> {
             Step::Global("functools", "partial"),
             Step::Receiver("pop"),
             Step::Text(key.clone()),
-            Step::Op(&[op::TUPLE2, op::REDUCE, op::TUPLE2, op::REDUCE, op::TUPLE2, op::REDUCE, op::EMPTY_TUPLE, op::REDUCE]),
+            Step::Op(&[
+                op::TUPLE2,
+                op::REDUCE,
+                op::TUPLE2,
+                op::REDUCE,
+                op::TUPLE2,
+                op::REDUCE,
+                op::EMPTY_TUPLE,
+                op::REDUCE,
+            ]),
             Step::Memoize(obj.clone()),
         ]);
         if self.options.for_pyspark && is_hashable(obj) {
@@ -194,7 +203,12 @@ impl<'py> Saver<'py> {
 
     /// Leaves on the pickle's stack what takes the attributes of `obj`: `obj`, or where it is the receiver's own, something
     /// that is forgotten.
-    pub(crate) fn target(&mut self, key: &Bound<'py, PyString>, obj: &Bound<'py, PyAny>, filler: Filler) -> PyResult<()> {
+    pub(crate) fn target(
+        &mut self,
+        key: &Bound<'py, PyString>,
+        obj: &Bound<'py, PyAny>,
+        filler: Filler,
+    ) -> PyResult<()> {
         let again = (filler == Filler::Calls).then(|| [b"\xff\xff", key.to_string_lossy().as_bytes()].concat());
         if let Some(number) = again.as_ref().and_then(|again| self.memo.get_text(again)) {
             self.writer.get(number);

@@ -39,6 +39,8 @@ pub(crate) struct Writer<'py> {
     held: Vec<(usize, Held<'py>)>,
     held_len: usize,
     frame_start: Option<usize>,
+    /// What the headers of frames take in `out`.
+    headers_len: usize,
     /// Where the open frame is full; never, while none is open.
     frame_end: usize,
     framing: bool,
@@ -58,6 +60,7 @@ impl<'py> Writer<'py> {
             held: Vec::new(),
             held_len: 0,
             frame_start: None,
+            headers_len: 0,
             frame_end: usize::MAX,
             framing: protocol >= 4,
             protocol,
@@ -88,6 +91,7 @@ impl<'py> Writer<'py> {
         self.failed = true;
         // What is lost anyway is given back, so that the error can be raised.
         self.out = Vec::new();
+        self.headers_len = 0;
         self.held.clear();
         self.frame_start = None;
         self.frame_end = usize::MAX;
@@ -101,6 +105,7 @@ impl<'py> Writer<'py> {
             self.extend(&[0; FRAME_HEADER]);
             if !self.failed {
                 self.frame_start = Some(start);
+                self.headers_len += FRAME_HEADER;
                 self.frame_end = self.out.len() + FRAME_TARGET;
             }
         }
@@ -122,12 +127,13 @@ impl<'py> Writer<'py> {
             self.out[start + 1..start + FRAME_HEADER].copy_from_slice(&(len as u64).to_le_bytes());
         } else {
             self.out.drain(start..start + FRAME_HEADER);
+            self.headers_len -= FRAME_HEADER;
         }
     }
 
     /// How many bytes stand here: where the next one will be, but for the headers of frames.
     pub(crate) fn position(&self) -> usize {
-        self.out.len() + self.held_len
+        self.out.len() + self.held_len - self.headers_len
     }
 
     /// To be called where an opcode begins: closes a frame that is full.

@@ -12,7 +12,7 @@ CASES ?= 20000
 export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sparks test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-latency bench-layout lint clean
+.PHONY: help demo test test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-latency bench-layout bench-pickle lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: build ## set everything up and run every test
 
 test-sparks: build ## run the jar on Spark 4.0, 4.1 and 4.2 too (SPARKS="4.0.5 4.1.4 4.2.1")
 	@tools/test-sparks
+
+test-pickle-all: build ## the pickler's tests on every Python here, with the wheel installed (PYTHONS="/path/to/python3.12 ...")
+	@tools/test-pickle-all
 
 test-pickle-dev: build ## the pickler's tests in Python's development mode
 	@PYTHONDEVMODE=1 .venv/bin/python -m pytest -q -p no:cacheprovider python/tests/pickle
@@ -62,6 +65,9 @@ bench-latency: build ## how long queries wait for Python, first and warm; two ta
 
 bench-layout: build ## how rows become columns: by generated code, by a writer in Java, by a reader in Rust
 	@tools/bench-layout
+
+bench-pickle: build ## rudf.pickle beside cloudpickle: time to write and to read, size (JSON=file)
+	@.venv/bin/python python/benchmarks/bench_pickle.py $(if $(JSON),--json '$(JSON)')
 
 lint: build ## check formatting, lints and types
 	@tools/lint

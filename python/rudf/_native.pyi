@@ -11,6 +11,7 @@ def pickle_dumps(
     protocol: int | None = None,
     buffer_callback: Callable[[PickleBuffer], Any] | None = None,
     by_value: list[str] = ...,
+    for_pyspark: bool = False,
 ) -> bytes: ...
 def pickle_explain(obj: Any, protocol: int | None = None, by_value: list[str] = ...) -> tuple[int, tuple[Any, ...]]: ...
 def pickle_set_reducers(

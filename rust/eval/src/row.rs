@@ -1,14 +1,15 @@
 //! Functions of plain values, called for every row from here: no loop in Python, and no pyarrow unless a result is not of
 //! the declared type.
 
-use std::ptr;
+use std::{ptr, sync::OnceLock};
 
 use arrow_data::ArrayData;
+use libloading::os::unix::Library;
 use pyo3::{
     exceptions::PyStopIteration,
     ffi,
     prelude::*,
-    types::{PyList, PyTuple},
+    types::{PyDict, PyList, PyTuple},
 };
 use rudf_columns::{
     SparkType,
@@ -23,15 +24,55 @@ use crate::{
     session::Function,
 };
 
-unsafe extern "C" {
-    // PEP 590. Part of the limited API since 3.12, and exported by every libpython since 3.9, which is older than the
-    // oldest Python that rudf runs on.
-    fn PyObject_Vectorcall(
-        callable: *mut ffi::PyObject,
-        arguments: *const *mut ffi::PyObject,
-        count_and_flags: usize,
-        keywords: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
+/// `PyObject_Vectorcall` of PEP 590: the callable, its arguments, their number with a flag, the names of the last ones.
+type Vectorcall = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    usize,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// Part of the limited API since 3.12 and exported since 3.11. In 3.10 it is no function of the library: see `tuple_call`.
+fn vectorcall() -> Vectorcall {
+    static FOUND: OnceLock<Vectorcall> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // SAFETY: a symbol of this name is this function of the interpreter, which is never unloaded.
+        let found = unsafe { Library::this().get::<Vectorcall>(b"PyObject_Vectorcall\0").map(|symbol| *symbol) };
+        found.unwrap_or(tuple_call)
+    })
+}
+
+/// The same call by way of a tuple and a dictionary.
+unsafe extern "C" fn tuple_call(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count_and_flags: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let positional = count_and_flags & !ARGUMENTS_OFFSET;
+    // SAFETY: the caller holds the lock and lends live objects: the callable, `positional` arguments, a tuple of names or
+    // null, and as many further arguments as there are names.
+    unsafe {
+        let py = Python::assume_attached();
+        let argument = |index: usize| Bound::from_borrowed_ptr(py, *arguments.add(index));
+        let call = || -> PyResult<Bound<'_, PyAny>> {
+            let values = PyTuple::new(py, (0..positional).map(argument).collect::<Vec<_>>())?;
+            let named = PyDict::new(py);
+            if let Some(names) = Bound::from_borrowed_ptr_or_opt(py, keywords) {
+                for (index, name) in names.try_iter()?.enumerate() {
+                    named.set_item(name?, argument(positional + index))?;
+                }
+            }
+            Bound::from_borrowed_ptr(py, callable).call(values, Some(&named))
+        };
+        match call() {
+            Ok(result) => result.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                ptr::null_mut()
+            }
+        }
+    }
 }
 
 /// PEP 590's flag: the slot before the first argument may be written to, which makes calls of bound methods cheap.
@@ -228,7 +269,7 @@ impl<'a> Calls<'a> {
                 // SAFETY: the lock is held, the slots hold `positional` live arguments and those of the keywords, and
                 // slot 0 is the spare one.
                 result = unsafe {
-                    PyObject_Vectorcall(
+                    vectorcall()(
                         innermost.as_ptr(),
                         self.slots.as_ptr().add(1),
                         self.positional | ARGUMENTS_OFFSET,
@@ -257,8 +298,7 @@ fn call_one(_py: Python<'_>, function: &Py<PyAny>, argument: *mut ffi::PyObject)
     let slots = [ptr::null_mut(), argument];
     // SAFETY: the lock is held; slot 0 is the spare one and slot 1 a live argument, whose reference is ours.
     unsafe {
-        let result =
-            PyObject_Vectorcall(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
+        let result = vectorcall()(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
         ffi::Py_DECREF(argument);
         result
     }

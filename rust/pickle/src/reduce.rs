@@ -164,16 +164,10 @@ impl<'py> Saver<'py> {
         // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
         let key = self.key_of(obj)?;
         let arguments = reduced.get_item(1)?.cast_into::<PyTuple>()?;
-        let mut steps = vec![
-            Step::Receiver("define"),
-            Step::Op(&[op::MARK]),
-            Step::Receiver(""),
-            Step::Text(key),
-            Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent),
-        ];
-        steps.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
-        steps.extend([Step::Op(&[op::TUPLE, op::REDUCE]), Step::Memoize(obj.clone())]);
-        Ok(Some(Frame::script(steps)))
+        let mut make = vec![Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent)];
+        make.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
+        make.push(Step::Op(&[op::TUPLE, op::REDUCE]));
+        Ok(Some(Frame::script(self.tracked(obj, &key, make)?)))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.

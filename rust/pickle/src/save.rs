@@ -39,12 +39,14 @@ pub(crate) struct Saver<'py> {
     pub(crate) options: Options<'py>,
     pub(crate) modules: Bound<'py, PyDict>,
     pub(crate) plans: FastMap<usize, TypePlan<'py>>,
-    pub(crate) functions: FunctionState,
+    pub(crate) functions: FunctionState<'py>,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
     /// How many of them are scripts.
     reductions: usize,
     ticks: u32,
+    /// Numbers of `FunctionType` and `CodeType`, which every function needs.
+    pub(crate) frequent: [Option<u32>; 2],
     /// What each part takes, where that was asked for: see `trace.rs`.
     pub(crate) trace: Option<Box<Trace>>,
 }
@@ -67,6 +69,7 @@ impl<'py> Saver<'py> {
             reductions: 0,
             // The first look comes early: a small dump needs none, the next thousand objects of a large one might not fit.
             ticks: PAUSE_INTERVAL - 64,
+            frequent: [None; 2],
             trace: None,
         })
     }
@@ -177,6 +180,11 @@ impl<'py> Saver<'py> {
             Step::Global(module, name) => self.standard(module, name)?,
             Step::Method(module, name) => self.standard(&module, &name)?,
             Step::Receiver(name) => self.receiver(name)?,
+            Step::Hold => {
+                let number = self.memo.put_anonymous();
+                self.writer.put(number);
+            }
+            Step::Target(key, obj, filler) => self.target(&key, &obj, filler)?,
             Step::Memoize(obj) => self.memoize_result(&obj),
             Step::Save(..) | Step::Id(_) | Step::Enter(_) => {}
         }

@@ -93,10 +93,15 @@ def warm(spark: SparkSession, repeats: int) -> list[dict[str, Any]]:
                 query().collect()
                 if repeat >= 5:
                     times[name].append(time.perf_counter() - start)
-        median = {name: statistics.median(seconds) * 1000 for name, seconds in times.items()}
-        wait = {name: median[name] - median["none"] for name in udfs}
+        none = times["none"]
+        # Each against the query without a function of the same round: a machine with other work is not the same for long.
+        wait = {
+            name: statistics.median(with_udf - without for with_udf, without in zip(times[name], none, strict=True))
+            * 1000
+            for name in udfs
+        }
         results.append(
-            {"case": f"warm, {function.__name__}", "unit": "ms", "none": median["none"]}
+            {"case": f"warm, {function.__name__}", "unit": "ms", "none": statistics.median(none) * 1000}
             | wait
             | {"ratio": wait["rudf"] / wait["pyspark"]}
         )

@@ -38,7 +38,10 @@ object LayoutBenchmark {
     rounds.drop(2).sorted.apply(3)
   }
 
-  def main(arguments: Array[String]): Unit = Seq(32, 512, 8192).foreach { rows =>
+  private val usual = Seq(32, 512, 8192)
+
+  /** @param sizes rows of a batch */
+  def main(sizes: Array[String]): Unit = (if (sizes.isEmpty) usual else sizes.map(_.toInt).toSeq).foreach { rows =>
     val longs = Array.tabulate(rows)(_.toLong)
     val doubles = longs.map(_ / 7.0)
     val strings = longs.map(i => UTF8String.fromString(s"name-${i % 100003}"))

@@ -140,7 +140,7 @@ CASES["dc_weakref"] = Case(
 CASES["flags"] = Case(
     """
     import enum
-    class F(enum.Flag, boundary=enum.KEEP):
+    class F(enum.Flag, **({'boundary': enum.KEEP} if hasattr(enum, 'KEEP') else {})):
         A=1; B=2; C=4; AB=3
         def nice(self): return self.name
     class I(enum.IntFlag):
@@ -167,13 +167,13 @@ CASES["flags"] = Case(
     """,
     """
     F,I,S,P,N,G,fa,ia=obj
-    assert fa == F.A|F.C and fa is F(5) and F.AB is F.A|F.B and F(16).value==16
+    assert fa == F.A|F.C and fa is F(5) and F.AB is F.A|F.B
     assert ia is I(3) and S('x') is S.X and S.ALIAS is S.X and 'ALIAS' in S.__members__ and S.X=='x'
     assert P.EARTH.sum==3 and P((3,4)) is P.MARS
     assert N.A.label=='a' and N(2) is N.B and N.B==2
     assert G.ONE.value=='one' and G('zzz') is G.ONE and F.A.nice()=='A'
-    assert list(F)==[F.A,F.B,F.C] or True
-    import pickle
+    import enum
+    assert not hasattr(enum, 'KEEP') or F(16).value == 16
     """,
 )
 

@@ -46,6 +46,8 @@ pub(crate) enum Filler {
 /// One thing to do in a script.
 pub(crate) enum Step<'py> {
     Save(Bound<'py, PyAny>, Role, Label<'py>),
+    /// What a weak reference refers to.
+    SaveWeak(Bound<'py, PyAny>),
     /// A persistent id: not asked for a persistent id of its own.
     Id(Bound<'py, PyAny>),
     /// A string of the structure, shared by value.

@@ -104,6 +104,7 @@ impl<'py> Saver<'py> {
 
     /// Writes a reference to `obj` and remembers it.
     pub(crate) fn save_reference(&mut self, obj: &Bound<'py, PyAny>, reference: &Reference<'py>) -> Rest<'py> {
+        self.held_now(obj);
         if let Some(code) = self.extension_code(reference)? {
             self.writer.extension(code);
             return Ok(None);
@@ -247,6 +248,7 @@ impl<'py> Saver<'py> {
         let name = module.getattr(intern!(self.py, "__name__"))?.cast_into::<PyString>()?;
         let text = name.to_str()?;
         if self.modules.contains(&name)? && !self.options.is_by_value(text) {
+            self.held_now(module);
             self.import(text)?;
             self.memoize(module);
             return Ok(None);

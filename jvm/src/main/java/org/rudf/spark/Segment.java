@@ -9,12 +9,14 @@ final class Segment implements AutoCloseable {
 
   /** What the segment is accounted with; null where that is nothing. */
   private final SegmentMemory memory;
+  private final long granted;
 
-  private Segment(long handle, long address, long capacity, SegmentMemory memory) {
+  private Segment(long handle, long address, long capacity, SegmentMemory memory, long granted) {
     this.handle = handle;
     this.address = address;
     this.capacity = capacity;
     this.memory = memory;
+    this.granted = granted;
   }
 
   /**
@@ -23,23 +25,17 @@ final class Segment implements AutoCloseable {
    * @param memory is asked first; null where there is no task
    */
   static Segment acquire(long session, long capacity, SegmentMemory memory) {
-    if (memory == null) {
-      long handle = RudfNative.acquireSegment(session, capacity);
-      return new Segment(handle, RudfNative.segmentAddress(handle), RudfNative.segmentCapacity(handle), null);
-    }
-    memory.take(capacity);
-    long taken = capacity;
-    long handle = 0;
+    long granted = memory == null ? 0 : memory.take(capacity);
     try {
-      handle = RudfNative.acquireSegment(session, capacity);
-      long larger = RudfNative.segmentCapacity(handle) - capacity;
-      memory.take(larger);
-      taken += larger;
-      return new Segment(handle, RudfNative.segmentAddress(handle), taken, memory);
+      long handle = RudfNative.acquireSegment(session, capacity);
+      long actual = RudfNative.segmentCapacity(handle);
+      if (memory != null) {
+        granted += memory.take(actual - capacity);
+      }
+      return new Segment(handle, RudfNative.segmentAddress(handle), actual, memory, granted);
     } catch (RuntimeException | Error failure) {
-      memory.giveBack(taken);
-      if (handle != 0) {
-        RudfNative.releaseSegment(handle);
+      if (memory != null) {
+        memory.giveBack(granted);
       }
       throw failure;
     }
@@ -47,7 +43,12 @@ final class Segment implements AutoCloseable {
 
   /** Memory that somebody else owns: closing it does nothing. */
   static Segment borrowed(long address, long capacity) {
-    return new Segment(0, address, capacity, null);
+    return new Segment(0, address, capacity, null, 0);
+  }
+
+  /** Whether Spark's memory manager had all that the segment takes. */
+  boolean isGranted() {
+    return memory == null || granted == capacity;
   }
 
   long handle() {
@@ -61,7 +62,7 @@ final class Segment implements AutoCloseable {
     if (released != 0) {
       RudfNative.releaseSegment(released);
       if (memory != null) {
-        memory.giveBack(capacity);
+        memory.giveBack(granted);
       }
     }
   }

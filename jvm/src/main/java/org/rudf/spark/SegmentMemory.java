@@ -1,9 +1,7 @@
 package org.rudf.spark;
 
-import java.util.Map;
 import org.apache.spark.TaskContext;
 import org.apache.spark.memory.MemoryConsumer;
-import org.apache.spark.memory.SparkOutOfMemoryError;
 import org.apache.spark.memory.TaskMemoryManager;
 
 /**
@@ -11,7 +9,8 @@ import org.apache.spark.memory.TaskMemoryManager;
  * what they take is seen where Spark shows a task's memory.
  *
  * <p>They do not lie in the heap; where Spark manages no memory outside of it (spark.memory.offHeap.enabled), they count
- * as if they did. Batches cannot be spilled: few are under way at once, and each is as small as its conf says.
+ * as if they did. Batches cannot be spilled: few are under way at once, and each is as small as its conf says. A task that
+ * is granted less than a batch takes goes on with this one batch, as it would in PySpark, whose batches nobody counts.
  */
 final class SegmentMemory extends MemoryConsumer {
   private SegmentMemory(TaskMemoryManager manager) {
@@ -24,14 +23,9 @@ final class SegmentMemory extends MemoryConsumer {
     return context == null ? null : new SegmentMemory(context.taskMemoryManager());
   }
 
-  /** Takes {@code bytes}, or fails as Spark's operators do. */
-  void take(long bytes) {
-    long granted = acquireMemory(bytes);
-    if (granted < bytes) {
-      freeMemory(granted);
-      throw new SparkOutOfMemoryError("UNABLE_TO_ACQUIRE_MEMORY",
-          Map.of("requestedBytes", Long.toString(bytes), "receivedBytes", Long.toString(granted)));
-    }
+  /** Takes up to {@code bytes}; returns how many were granted, which have to be given back. */
+  long take(long bytes) {
+    return bytes == 0 ? 0 : acquireMemory(bytes);
   }
 
   void giveBack(long bytes) {

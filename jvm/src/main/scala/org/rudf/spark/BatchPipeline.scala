@@ -59,7 +59,8 @@ private[spark] final class BatchPipeline(
 
   /** Whether one more batch, which may be as large as any before, can be under way. */
   private def hasRoom: Boolean = underWay.isEmpty ||
-    (underWay.size < depth && underWay.iterator.map(_.segment.capacity).sum + largest <= bytes)
+    (underWay.size < depth && underWay.forall(_.segment.isGranted) &&
+      underWay.iterator.map(_.segment.capacity).sum + largest <= bytes)
 
   private def layOut(): Unit = {
     val start = System.nanoTime()

@@ -64,5 +64,8 @@ class ForkServer:
     def serve(self, wait: bool) -> tuple[int, int] | None:
         """Serve the requests that are there, or for ever; returns in a worker, with its socket and its report."""
 
-def worker_main(socket: int) -> None:
+def worker_main(socket: int, report: int) -> None:
     """Run the sessions that come through a control socket, until the other side hangs up."""
+
+def note_function(index: int) -> None:
+    """Note in this worker's report which function of its session is running."""

@@ -4,13 +4,16 @@
 //! - [`row`]: functions of plain values, called from here for every row;
 //! - [`vectorized`]: functions of pyarrow arrays and pandas Series, called once for a batch;
 //! - [`bridge`]: arrays to pyarrow and back without a copy;
+//! - [`keep`]: batches that failed, in files that can be run again;
 //! - [`error`]: Python errors as text.
 
 pub mod bridge;
 pub mod error;
+pub mod keep;
 pub mod row;
 pub mod session;
 pub mod vectorized;
 
 pub use error::SessionError;
+pub use keep::keep_batch;
 pub use session::Session;

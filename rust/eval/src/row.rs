@@ -16,7 +16,7 @@ use rudf_columns::{
     input::{ColumnReader, ValueMaker},
     output::{Pushed, ResultColumn},
 };
-use rudf_segment::message::Settings;
+use rudf_segment::{message::Settings, progress};
 
 use crate::{
     bridge,
@@ -136,7 +136,9 @@ impl RowFunction {
         };
         times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut foreign = None;
+        let progress = progress::of_this_process();
         for row in 0..rows {
+            progress.at_row(row);
             let value = calls.call(py, row).map_err(|error| fail(error, row))?;
             // SAFETY: the value is live until the end of the loop's body.
             match unsafe { results.push(py, value.as_ptr()) } {
@@ -156,7 +158,9 @@ impl RowFunction {
             None => PyList::empty(py),
         };
         self.coerce(py, &values, settings).map_err(|error| {
-            let place = Place { batch, row: None };
+            // Which row it was is worth a second pass; that it fails too takes nothing from the error.
+            let row = self.coercion(py, "first_refused", &values, settings).and_then(|row| row.extract());
+            let place = Place { batch, row: row.unwrap_or_default() };
             python_error(py, error, &self.function.name, Some(place), settings)
         })
     }
@@ -190,6 +194,7 @@ impl RowFunction {
         }
         append(foreign.value.into_bound(py), foreign.row)?;
         for row in foreign.row + 1..rows {
+            progress::of_this_process().at_row(row);
             append(calls.call(py, row).map_err(|error| fail(error, row))?, row)?;
         }
         Ok(values)
@@ -197,12 +202,21 @@ impl RowFunction {
 
     /// PySpark's own conversion of results that are not of the declared type.
     fn coerce(&self, py: Python<'_>, values: &Bound<'_, PyList>, settings: &Settings) -> PyResult<ArrayData> {
-        let coercion = py.import("rudf.worker.coercion")?;
-        let array = coercion.call_method1(
-            "to_arrow",
+        bridge::from_pyarrow(&self.coercion(py, "to_arrow", values, settings)?)
+    }
+
+    /// What a function of `rudf.worker.coercion` says of all results of a batch.
+    fn coercion<'py>(
+        &self,
+        py: Python<'py>,
+        function: &str,
+        values: &Bound<'py, PyList>,
+        settings: &Settings,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        py.import("rudf.worker.coercion")?.call_method1(
+            function,
             (values, self.function.declared_type.bind(py), settings.int_to_decimal, settings.safe_cast),
-        )?;
-        bridge::from_pyarrow(&array)
+        )
     }
 
     /// `StopIteration` must not leave a function: PySpark reports it in words of its own.

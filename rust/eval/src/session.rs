@@ -6,10 +6,15 @@ use pyo3::{
     types::{PyBytes, PyDict},
 };
 use rudf_columns::{BatchMemory, SparkType};
-use rudf_segment::message::{FunctionSpec, SessionMessage, SessionSpec, Settings};
+use rudf_segment::{
+    message::{FunctionSpec, SessionMessage, SessionSpec, Settings},
+    progress,
+    worker::FailureKind,
+};
 
 use crate::{
     error::{Place, SessionError, python_error},
+    keep::{self, Kept},
     row::RowFunction,
     vectorized::VectorizedFunctions,
 };
@@ -50,6 +55,8 @@ pub struct Session {
     settings: Settings,
     functions: Functions,
     batches: usize,
+    /// The message and what it says, where batches that fail are to be kept.
+    kept: Option<(Vec<u8>, SessionSpec)>,
 }
 
 impl Session {
@@ -59,7 +66,8 @@ impl Session {
     /// `Environment` where this Python cannot run the functions, `Python` where one cannot be unpickled, `Internal` where
     /// the message is not understood.
     pub fn open(py: Python<'_>, message: &[u8]) -> Result<Self, SessionError> {
-        let message = SessionMessage::decode(message)?;
+        let bytes = message;
+        let message = SessionMessage::decode(bytes)?;
         let spec = &message.spec;
         check_version(py, &spec.python_version)?;
         check_packages(py, spec)?;
@@ -77,7 +85,8 @@ impl Session {
             }
             other => return Err(SessionError::internal(format!("eval type {other} is not known here"))),
         };
-        Ok(Self { inputs, settings: message.spec.settings, functions, batches: 0 })
+        let kept = spec.keep.is_some().then(|| (bytes.to_vec(), spec.clone()));
+        Ok(Self { inputs, settings: message.spec.settings, functions, batches: 0, kept })
     }
 
     /// Runs all functions over one batch: one array a function, each with the batch's number of rows.
@@ -88,17 +97,46 @@ impl Session {
     pub fn evaluate(&mut self, py: Python<'_>, batch: BatchMemory) -> Result<Vec<ArrayData>, SessionError> {
         let number = self.batches;
         self.batches += 1;
+        progress::of_this_process().begin_batch(number);
         let (rows, arrays) = batch.arrays(&self.inputs, &self.settings.session_time_zone)?;
         drop(batch);
+        let copies = self.kept.is_some().then(|| arrays.clone());
+        let evaluated = self.run(py, arrays, rows, number);
+        match (evaluated, copies) {
+            (Err(error), Some(copies)) if error.kind == FailureKind::Python => {
+                Err(self.keep(error, copies, rows, number))
+            }
+            (evaluated, _) => evaluated,
+        }
+    }
+
+    fn run(
+        &mut self,
+        py: Python<'_>,
+        arrays: Vec<ArrayData>,
+        rows: usize,
+        number: usize,
+    ) -> Result<Vec<ArrayData>, SessionError> {
         match &mut self.functions {
-            Functions::Rows(functions) => functions
-                .iter()
-                .map(|function| function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings))
-                .collect(),
+            Functions::Rows(functions) => {
+                let each = functions.iter().enumerate().map(|(index, function)| {
+                    progress::of_this_process().begin_function(index);
+                    function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings)
+                });
+                each.collect()
+            }
             Functions::Vectorized(functions) => {
                 functions.evaluate(py, arrays, rows, Place { batch: number, row: None }, &self.settings)
             }
         }
+    }
+
+    /// The failure of a batch, with where the batch was kept.
+    fn keep(&self, error: SessionError, arrays: Vec<ArrayData>, rows: usize, number: usize) -> SessionError {
+        let Some((message, spec)) = &self.kept else { return error };
+        let Some(keep) = &spec.keep else { return error };
+        let kept = Kept { keep, message, spec }.write(arrays, rows, number, &error.text);
+        SessionError { text: error.text + &keep::sentence(&kept), ..error }
     }
 }
 

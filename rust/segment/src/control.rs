@@ -22,6 +22,8 @@
 //! | [`Kind::Failed`] | worker → JVM | text, where it is long | `session`, `sequence`, `code`: a [`FailureKind`](crate::worker::FailureKind), `text` or `length` |
 //! | [`Kind::Finish`] | JVM → worker | | `session` |
 //! | [`Kind::Finished`] | worker → JVM | text, where it is long | `session`, `text` or `length`: what the session tells at its end, as JSON |
+//! | [`Kind::Keep`] | JVM → worker | session message, batch | `session`, `sequence` and `length` of the batch, `text`: length of the message, a space, and the failure |
+//! | [`Kind::Kept`] | worker → JVM | | `session`, `text`: the file that was written |
 //! | [`Kind::Close`] | JVM → worker | | `session` |
 //! | [`Kind::Closed`] | worker → JVM | | `session`, `code`: [`CLEAN`], or a set of reasons not to use the worker again |
 //!
@@ -29,7 +31,9 @@
 //!
 //! `Open` is answered by `Opened` or `Failed`; each `Batch`, in order, by a `Result` with the same `sequence` or by one
 //! `Failed`, after which the session's further batches are not answered; `Finish`,
-//! which comes after the last batch has been answered and may be left out, by `Finished` or `Failed`; `Close` by `Closed`. Batches and results are
+//! which comes after the last batch has been answered and may be left out, by `Finished` or `Failed`; `Close` by `Closed`.
+//! `Close` may come before the batches have been answered: their answers come first. `Keep` opens no session, runs nothing,
+//! and is answered by `Kept` or `Failed`. Batches and results are
 //! laid out as [`crate::layout`] says, in segments that [`crate::link`] follows: a segment travels as a descriptor once and is
 //! named by its number afterwards. It is used again only when the other side has *released* that number. Releases, and
 //! numbers that are *retired* because the segment is gone, ride on whatever message goes out next.
@@ -94,6 +98,8 @@ pub const CLEAN: u32 = 0;
 pub const LEFT_THREADS: u32 = 1;
 /// The session's code left child processes behind.
 pub const LEFT_CHILDREN: u32 = 2;
+/// The session's code changed something of its process that cannot be made as it was.
+pub const LEFT_CHANGES: u32 = 4;
 
 /// What a message says; see the module's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,10 +120,12 @@ pub enum Kind {
     Closed = 22,
     Finish = 23,
     Finished = 24,
+    Keep = 25,
+    Kept = 26,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Hello,
         Self::Fork,
         Self::Forked,
@@ -133,6 +141,8 @@ impl Kind {
         Self::Closed,
         Self::Finish,
         Self::Finished,
+        Self::Keep,
+        Self::Kept,
     ];
 
     fn of(number: u32) -> Option<Self> {

@@ -123,7 +123,7 @@ private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationM
   /** A pipeline that ends with the task at the latest, whatever becomes of the task. */
   def pipeline(session: WorkerSession, source: BatchSource): BatchPipeline = {
     val context = TaskContext.get()
-    val pipeline = new BatchPipeline(session, source, plan.batchesInFlight, context, metrics, plan.collect)
+    val pipeline = new BatchPipeline(session, source, plan.batchesInFlight, plan.bytesInFlight, context, metrics, plan.collect)
     context.addTaskCompletionListener[Unit](_ => pipeline.close())
     pipeline
   }

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pickle import PickleError, PicklingError
 from typing import Any
 
-from rudf import _native, pickle, sizes
+from rudf import pickle, sizes
 
 __all__ = ["install", "installed", "is_installed", "uninstall"]
 
@@ -122,7 +122,7 @@ def _pickled(obj: Any, protocol: int | None, buffer_callback: Any) -> bytes:
     registered: set[str] = cloudpickle.list_registry_pickle_by_value()  # type: ignore[no-untyped-call]
     try:
         # Workers pickle what they send back with PySpark's own pickler: it is told the classes that travel.
-        return _native.pickle_dumps(obj, protocol, buffer_callback, pickle._names(registered), True)
+        return pickle._pickle_dumps(obj, protocol, buffer_callback, pickle._names(registered), True)
     except (PickleError, MemoryError):
         raise
     except Exception as error:

@@ -260,7 +260,7 @@ impl<'py> Saver<'py> {
             }
         }
         steps.push(Step::Op(&[op::SETITEMS, op::NEWOBJ_EX]));
-        let mut steps = self.tracked(class.as_any(), &key, steps)?;
+        let mut steps = self.tracked(class.as_any(), key, steps)?;
         let rest = PyDict::new(py);
         for (name, value) in attributes.iter() {
             let Ok(text) = name.cast::<PyString>() else { continue };

@@ -442,7 +442,9 @@ impl<'py> Saver<'py> {
     fn weak_reference(&mut self, reference: &Bound<'py, PyAny>) -> Rest<'py> {
         let object = reference.call0()?;
         if object.is_none() {
-            return Err(self.pickling_error("cannot pickle 'weakref.ReferenceType' object: what it referred to is gone"));
+            return Err(
+                self.pickling_error("cannot pickle 'weakref.ReferenceType' object: what it referred to is gone")
+            );
         }
         let mut steps = vec![Step::Global("_weakref", "ref"), Step::SaveWeak(object)];
         let callback = reference.getattr(intern!(self.py, "__callback__"))?;

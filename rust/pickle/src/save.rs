@@ -282,7 +282,8 @@ impl<'py> Saver<'py> {
             self.writer.get(number);
             return Ok(None);
         }
-        let message = "cannot pickle 'weakref.ReferenceType' object: nothing else in the pickle holds what it refers to";
+        let message =
+            "cannot pickle 'weakref.ReferenceType' object: nothing else in the pickle holds what it refers to";
         let mut error = self.pickling_error(message);
         if let Some(root) = self.root.clone() {
             error = self.explain(&root, error);

@@ -84,7 +84,7 @@ impl Default for Settings {
 pub struct SessionSpec {
     /// [`PROTOCOL_VERSION`] of the sender.
     pub protocol: u32,
-    /// PySpark's eval type (`pyspark.util.PythonEvalType`): 101, 200 or 250.
+    /// PySpark's eval type (`pyspark.util.PythonEvalType`).
     pub eval_type: i32,
     /// Spark types of the input columns, in the form of Spark's `DataType.json`.
     pub inputs: Vec<serde_json::Value>,
@@ -104,6 +104,9 @@ pub struct SessionSpec {
     /// Longest time for one batch, in seconds; 0 is without end. Kept by hosts that can end a worker.
     #[serde(default)]
     pub timeout_seconds: f64,
+    /// For functions that take an iterator of batches and give one: what `rudf.worker.streams` has to know.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub stream: serde_json::Value,
     /// What PySpark's other services need (task context, accumulators); `rudf.worker.services` knows the names.
     #[serde(default)]
     pub services: serde_json::Map<String, serde_json::Value>,
@@ -220,6 +223,7 @@ mod tests {
             spark_files: None,
             broadcasts: Vec::new(),
             timeout_seconds: 0.0,
+            stream: serde_json::Value::Null,
             services: serde_json::Map::new(),
         }
     }

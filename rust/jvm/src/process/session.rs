@@ -45,11 +45,15 @@ pub(super) struct ProcessSession {
     forms: Vec<Form>,
     /// How long one batch may take.
     limit: Option<Duration>,
+    /// Whether the functions take an iterator of batches and give one.
+    stream: bool,
     progress: Mutex<Progress>,
 }
 
 struct Progress {
+    /// Messages that are answered, and of them those with a batch.
     sent: u64,
+    batches: u64,
     answered: u64,
     /// Since when the worker has been at its oldest unanswered batch.
     since: Instant,
@@ -59,6 +63,8 @@ struct Progress {
     lost: bool,
     /// The worker has been asked what it has to tell, and has not answered yet.
     finishing: bool,
+    /// The functions of a stream are at their end.
+    ended: bool,
 }
 
 impl ProcessSession {
@@ -75,14 +81,17 @@ impl ProcessSession {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             names: names(&spec),
             forms,
+            stream: !spec.stream.is_null(),
             limit: limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
             progress: Mutex::new(Progress {
                 sent: 0,
+                batches: 0,
                 answered: 0,
                 since: Instant::now(),
                 failed: true,
                 lost: false,
                 finishing: false,
+                ended: false,
             }),
         };
         let open = Message { length: message.len() as u64, ..Message::new(Kind::Open, session.number) };
@@ -199,18 +208,31 @@ impl ProcessSession {
                 }
                 match (kind, incoming.segment) {
                     (Kind::Result, Some(segment)) => {
-                        let result = ProcessResult::new(segment, &self.forms);
+                        let result = ProcessResult::new(segment, &self.forms, incoming.message.code);
                         let result = result.map_err(|error| self.broken(worker, &error))?;
-                        let mut progress = lock(&self.progress);
-                        progress.answered += 1;
-                        progress.since = Instant::now();
+                        self.answered(worker, result.taken)?;
                         Ok(Some(Box::new(result)))
+                    }
+                    (Kind::Waiting, None) if self.stream => {
+                        self.answered(worker, incoming.message.code)?;
+                        Ok(Some(Box::new(NoResult { taken: incoming.message.code })))
                     }
                     (Kind::Failed, segment) => Err(self.failure(worker, Incoming { segment, ..incoming })),
                     (other, _) => Err(self.broken(worker, &format!("{other:?} is no answer to Batch"))),
                 }
             }
         }
+    }
+
+    /// Notes an answer. Nothing that a worker says of batches may go beyond those that there are.
+    fn answered(&self, worker: &Worker, taken: u32) -> Result<(), NativeError> {
+        let mut progress = lock(&self.progress);
+        progress.answered += 1;
+        progress.since = Instant::now();
+        progress.ended = taken & 1 == 1;
+        let more = u64::from(taken >> 1) > progress.batches;
+        drop(progress);
+        if more { Err(self.broken(worker, &format!("it says that it has begun {} batches", taken >> 1))) } else { Ok(()) }
     }
 
     /// What is left of the time that the oldest batch may take; none where there is no limit.
@@ -266,9 +288,26 @@ impl WorkerSession for ProcessSession {
             progress.since = Instant::now();
         }
         progress.sent += 1;
+        progress.batches += 1;
         drop(progress);
         let batch = Message { sequence, length: length as u64, ..Message::new(Kind::Batch, self.number) };
         worker.link.lend(batch, segment).or_else(|error| self.unsent(worker, error))
+    }
+
+    fn ask(&self, end: bool) -> Result<(), NativeError> {
+        let worker = self.worker()?;
+        let mut progress = lock(&self.progress);
+        if progress.failed {
+            return Ok(());
+        }
+        let sequence = progress.sent;
+        if progress.sent == progress.answered {
+            progress.since = Instant::now();
+        }
+        progress.sent += 1;
+        drop(progress);
+        let ask = Message { sequence, code: u32::from(end), ..Message::new(Kind::Ask, self.number) };
+        worker.link.send(ask, &[]).or_else(|error| self.unsent(worker, error))
     }
 
     fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError> {
@@ -307,7 +346,9 @@ impl Drop for ProcessSession {
         let Some(worker) = self.worker.take() else { return };
         let progress = lock(&self.progress);
         // With batches under way nobody knows what the worker is doing. After a failure it answers nothing more.
-        let known = !progress.lost && !progress.finishing && (progress.failed || progress.sent == progress.answered);
+        // Nor where a stream is not at its end: its functions wait for a batch, in the middle of the user's code.
+        let idle = progress.sent == progress.answered && (!self.stream || progress.ended || progress.sent == 0);
+        let known = !progress.lost && !progress.finishing && (progress.failed || idle);
         drop(progress);
         if known && worker.link.send(Message::new(Kind::Close, self.number), &[]).is_ok() {
             self.workers.pool.put(worker, self.number);
@@ -318,6 +359,7 @@ impl Drop for ProcessSession {
 /// Results in a segment of the worker's, in use until this is dropped.
 struct ProcessResult {
     rows: u64,
+    taken: u32,
     columns: Vec<ColumnDescriptor>,
     /// The descriptors of children, which those of their parents point to.
     _children: Vec<Vec<ColumnDescriptor>>,
@@ -325,13 +367,13 @@ struct ProcessResult {
 }
 
 impl ProcessResult {
-    fn new(segment: Borrowed, forms: &[Form]) -> Result<Self, rudf_segment::layout::LayoutError> {
+    fn new(segment: Borrowed, forms: &[Form], taken: u32) -> Result<Self, rudf_segment::layout::LayoutError> {
         let header = segment.copy(header_bytes(forms.iter().map(Form::descriptors).sum()));
         let (rows, columns) = read_results(&header, segment.length(), forms)?;
         let mut children = Vec::new();
         let base = segment.base().as_ptr() as u64;
         let columns = columns.iter().map(|column| absolute(column, base, &mut children)).collect();
-        Ok(Self { rows: rows as u64, columns, _children: children, _segment: segment })
+        Ok(Self { rows: rows as u64, taken, columns, _children: children, _segment: segment })
     }
 }
 
@@ -355,7 +397,30 @@ impl ResultBatch for ProcessResult {
         self.rows
     }
 
+    fn taken(&self) -> u32 {
+        self.taken
+    }
+
     fn columns(&self) -> &[ColumnDescriptor] {
         &self.columns
+    }
+}
+
+/// An answer of a stream's without rows.
+struct NoResult {
+    taken: u32,
+}
+
+impl ResultBatch for NoResult {
+    fn rows(&self) -> u64 {
+        0
+    }
+
+    fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    fn columns(&self) -> &[ColumnDescriptor] {
+        &[]
     }
 }

@@ -10,6 +10,7 @@ import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.types.DataType;
 import org.apache.spark.util.CollectionAccumulator;
 import scala.collection.immutable.ArraySeq;
 import scala.collection.immutable.Map;
@@ -100,6 +101,16 @@ final class SparkAccess {
     if (context != null && context.isInterrupted()) {
       throw new TaskKilledException(context.getKillReason().getOrElse(() -> "unknown reason"));
     }
+  }
+
+  /** Spark's error for columns of other types than the function declares. */
+  static Throwable typeMismatch(String operation, Seq<DataType> declared, Seq<DataType> actual)
+      throws ReflectiveOperationException {
+    // Since Spark 4.1.
+    Object errors = Class.forName("org.apache.spark.sql.errors.QueryExecutionErrors$").getField("MODULE$").get(null);
+    java.lang.reflect.Method method =
+        errors.getClass().getMethod("arrowDataTypeMismatchError", String.class, Seq.class, Seq.class);
+    return (Throwable) method.invoke(errors, operation, declared, actual);
   }
 
   /**

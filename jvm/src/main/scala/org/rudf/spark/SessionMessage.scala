@@ -31,6 +31,7 @@ object SessionMessage {
    * @param broadcasts  id and local file of each broadcast variable
    * @param services    what functions have of PySpark, as [[PySparkServices]] describes it
    * @param timeoutSeconds longest time for one batch; 0 is without end
+   * @param stream for functions that take an iterator of batches and give one
    */
   def encode(
       evalType: Int,
@@ -42,7 +43,8 @@ object SessionMessage {
       sparkFiles: Option[String],
       broadcasts: Seq[(Long, String)],
       services: Option[ObjectNode],
-      timeoutSeconds: Double): Array[Byte] = {
+      timeoutSeconds: Double,
+      stream: Option[StreamSpec] = None): Array[Byte] = {
     val document = Json.createObjectNode()
     document.put("protocol", ProtocolVersion).put("eval_type", evalType).put("python_version", pythonVersion)
     val types = document.putArray("inputs")
@@ -62,6 +64,7 @@ object SessionMessage {
     broadcasts.foreach { case (id, file) => variables.addArray().add(id).add(file) }
     services.foreach(document.set[ObjectNode]("services", _))
     document.put("timeout_seconds", timeoutSeconds)
+    stream.foreach(_.write(document.putObject("stream")))
     frame(Json.writeValueAsBytes(document), blobs.toByteArray)
   }
 

@@ -61,7 +61,9 @@ def scalars(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     spark.udf.register("plus", lambda a, b=1: a + b, "bigint")
     spark.udf.register("twice", arrow)
     ids.createOrReplaceTempView("ids")
-    matrix.add("registered", lambda: spark.sql("select plus(id), plus(id, 5), plus(b => 3, a => id), twice(id) from ids"))
+    matrix.add(
+        "registered", lambda: spark.sql("select plus(id), plus(id, 5), plus(b => 3, a => id), twice(id) from ids")
+    )
     matrix.add("registered, by a wrong name", lambda: spark.sql("select plus(a => id, c => 3) from ids"))
     counted = itertools.count()
     counts = udf(lambda v: next(counted), "bigint")
@@ -151,16 +153,23 @@ def iterators(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
             matrix.add(f"iterators, {name}, {records}", lambda c=column: ids.select("id", c()))
     matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
     doubled = pandas(lambda batches: (v * 2 for v in batches))
-    matrix.add("iterators, two and a filter", lambda: ids.select(doubled("id"), doubled(F.col("id") + 1)).where("id > 3"))
+    matrix.add(
+        "iterators, two and a filter", lambda: ids.select(doubled("id"), doubled(F.col("id") + 1)).where("id > 3")
+    )
     matrix.add("iterators, limit", lambda: matrix.spark.range(0, 100_000, 1, 1).select(doubled("id")).limit(3))
     structs = pandas_udf(lambda batches: (v[["a"]] for v in batches), "struct<a:bigint>", functionType=204)
-    matrix.add("iterators, structs", lambda: ids.select(structs(F.struct(F.col("id").alias("a"), F.lit("x").alias("b")))))
+    matrix.add(
+        "iterators, structs", lambda: ids.select(structs(F.struct(F.col("id").alias("a"), F.lit("x").alias("b"))))
+    )
+
+
+SHAPES = ("parquet", "local", "shuffled", "cached", "one row a partition", "no rows", "filtered")
 
 
 def maps(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     """Maps over partitions, with outputs of any length."""
     schema = ", ".join(f"c_{t} {t}" for t in TYPES) + ", i int"
-    for shape in ("parquet", "local", "shuffled", "cached", "one row a partition", "no rows", "filtered"):
+    for shape in SHAPES:
         frame = frames[shape]
         matrix.add(f"mapInPandas on {shape}", lambda f=frame: f.mapInPandas(lambda dfs: dfs, schema).orderBy("i"))
         matrix.add(f"mapInArrow on {shape}", lambda f=frame: f.mapInArrow(lambda dfs: dfs, schema).orderBy("i"))
@@ -226,8 +235,12 @@ def maps(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
             matrix.add(f"maps, {name}, {records}", query)
     matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
     matrix.add("left: barrier", lambda: ids.mapInPandas(lambda frames: frames, kept, barrier=True))
-    matrix.add("left: no columns", lambda: ids.select().mapInPandas(lambda frames: iter([pd.DataFrame({"n": [1]})]), "n int"))
-    matrix.add("left: variants", lambda: ids.select(F.expr("parse_json('1')").alias("v")).mapInArrow(counts, "n bigint"))
+    matrix.add(
+        "left: no columns", lambda: ids.select().mapInPandas(lambda frames: iter([pd.DataFrame({"n": [1]})]), "n int")
+    )
+    matrix.add(
+        "left: variants", lambda: ids.select(F.expr("parse_json('1')").alias("v")).mapInArrow(counts, "n bigint")
+    )
 
 
 def main() -> None:

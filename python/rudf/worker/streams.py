@@ -1,15 +1,13 @@
-"""Functions that take an iterator of batches and give one: iterator functions, maps over partitions, and groups.
+"""Functions that take an iterator of batches and give one: iterator functions and maps over partitions.
 
 PySpark's own worker code runs them (``pyspark.worker.read_udfs``), over batches that lie in shared memory in place of
 batches from a socket: what functions see, what becomes of their results, and what is said of mistakes is PySpark's by
-construction. Here batches are taken and given, and groups are cut out of them.
+construction. Here batches are taken and given.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
-import operator
 import time
 from collections import deque
 from types import SimpleNamespace
@@ -30,7 +28,11 @@ _ENOUGH_ROWS, _ENOUGH_BYTES, _ENOUGH_SECONDS = 4096, 4 << 20, 0.05
 
 
 class ArrowTypeMismatch(Exception):
-    """Results are of other types than declared. Spark's JVM finds that in PySpark, and says it here too."""
+    """Results are of other types than declared. Spark's JVM finds that in PySpark, and says it here too.
+
+    The message is JSON: ``operation``, ``declared`` and ``actual`` types; or ``method``, by which a declared column
+    cannot be read; or ``length``, where there are fewer columns.
+    """
 
 
 def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: str) -> None:
@@ -45,23 +47,23 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     functions : list
         ``(chain, declared type, columns, names of the last columns)`` an output column.
     spec : str
-        JSON. ``names`` and ``nullable`` of the columns; ``struct``: whether functions get them as one; ``groups``:
-        whether the last column numbers the groups that the rows belong to; ``records``: rows of a batch at most;
-        ``conf``: Spark's confs; ``arguments``: which columns a grouped map takes, as PySpark writes it; ``output``:
-        ``struct`` where the result is one column of rows, ``aligned`` where it has as many rows as each batch.
+        JSON. ``names`` and ``nullable`` of the columns; ``struct``: whether functions get them as one; ``conf``:
+        Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
+        rows as each batch.
     time_zone : str
         The session's time zone.
     """
     from pyspark.worker import EvalConf, RunnerConf, read_udfs
 
     told = json.loads(spec)
-    infos = [_info(function, told.get("arguments")) for function in functions]
+    infos = [_info(function) for function in functions]
     evaluate, *_ = read_udfs(_Unpickled(), infos, kind, RunnerConf(told["conf"]), EvalConf({}))
     declared = [function[1] for function in functions]
     output = _OUTPUTS[told["output"]](stream, declared, time_zone)
-    output.operation = _CHECKED_BY_SPARK.get(kind)
+    if told["conf"].get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
+        output.operation = _CHECKED_BY_SPARK.get(kind)
     source = _Batches(stream, output, told, writable=kind in _PANDAS_KINDS)
-    results = evaluate(0, source.groups() if told["groups"] else source.whole())
+    results = evaluate(0, source.whole())
     try:
         for batch in results:
             output.put(batch)
@@ -75,7 +77,7 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
 _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
 
 #: Eval types whose functions get pandas objects, which they may write to.
-_PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
+_PANDAS_KINDS = {204, 205}
 
 
 class _Unpickled:
@@ -85,12 +87,12 @@ class _Unpickled:
         return command
 
 
-def _info(function: Any, arguments: list[int] | None) -> Any:
+def _info(function: Any) -> Any:
     chain, declared, columns, names = function
     positional = len(columns) - len(names)
     return SimpleNamespace(
         udfs=[(link, declared) for link in chain],
-        args=columns[:positional] if arguments is None else arguments,
+        args=columns[:positional],
         kwargs=dict(zip(names, columns[positional:], strict=True)),
         result_id=None,
     )
@@ -103,18 +105,13 @@ class _Batches:
         self._stream = stream
         self._output = output
         self._names, self._nullable = told["names"], told["nullable"]
-        self._as_struct, self._records = told["struct"], told["records"]
+        self._as_struct = told["struct"]
         self._writable = writable
 
     def whole(self) -> Iterator[pa.RecordBatch]:
         """Yield batches as they come."""
         for columns, _ in self._received():
             yield self._batch(columns)
-
-    def groups(self) -> Iterator[Iterator[pa.RecordBatch]]:
-        """Yield an iterator of batches a group; what is left of one is skipped when the next is asked for."""
-        for _, pieces in itertools.groupby(self._pieces(), key=operator.itemgetter(0)):
-            yield _joined((piece for _, piece in pieces), self._records)
 
     def _received(self) -> Iterator[tuple[list[pa.Array], int]]:
         while True:
@@ -127,15 +124,6 @@ class _Batches:
             self._output.expect(rows)
             yield ([_writable(column) for column in columns] if self._writable else columns), rows
 
-    def _pieces(self) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """Yield parts of batches that belong to one group, with its number."""
-        for (*columns, groups), rows in self._received():
-            batch = self._batch(columns)
-            numbers = groups.to_numpy()
-            starts = np.flatnonzero(np.diff(numbers)) + 1
-            for start, end in itertools.pairwise([0, *starts.tolist(), rows]):
-                yield int(numbers[start]), batch.slice(start, end - start)
-
     def _batch(self, columns: list[pa.Array]) -> pa.RecordBatch:
         fields = [
             pa.field(name, column.type, nullable)
@@ -146,32 +134,8 @@ class _Batches:
         return pa.RecordBatch.from_arrays([pa.StructArray.from_arrays(columns, fields=fields)], ["_0"])
 
 
-def _joined(pieces: Iterator[pa.RecordBatch], records: int) -> Iterator[pa.RecordBatch]:
-    """Cut the batches of a group where PySpark does: after so many rows each."""
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    for piece in pieces:
-        while rows + piece.num_rows >= records:
-            waiting.append(piece.slice(0, records - rows))
-            piece = piece.slice(records - rows)
-            yield _concatenated(waiting)
-            waiting, rows = [], 0
-        if piece.num_rows:
-            waiting.append(piece)
-            rows += piece.num_rows
-    if waiting:
-        yield _concatenated(waiting)
-
-
-def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    columns = [pa.concat_arrays(parts) for parts in zip(*(batch.columns for batch in batches), strict=True)]
-    return pa.RecordBatch.from_arrays(columns, schema=batches[0].schema)
-
-
 def _writable(array: pa.Array) -> pa.Array:
-    """Copy numbers that pandas would take as they lie: a function may write to its Series, and the batch is Spark's too."""
+    """Copy numbers that pandas would take as they lie: functions may write to their Series, and the batch is Spark's."""
     kind = array.type
     if array.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return array
@@ -247,9 +211,10 @@ class _StructOutput(_Output):
         if self.operation is not None and not struct.type.equals(self._checked):
             self._check(struct.type)
         fields = list(self._types[0])
-        columns = _fitted(struct.flatten(), [field.type for field in fields])
+        if not batch.num_rows:
+            return []
+        columns = _readable(struct.flatten(), fields, self._declared[0])
         return [pa.StructArray.from_arrays(columns, fields=[pa.field(field.name, field.type) for field in fields])]
-
 
     #: A type that has been found right.
     _checked: pa.DataType | None = None
@@ -289,14 +254,12 @@ class _AlignedOutput(_Output):
             self._stream.send(columns, wanted)
 
 
-_OUTPUTS = {"columns": _Output, "struct": _StructOutput, "aligned": _AlignedOutput}
+_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput}
 
 
 def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:
     """Give columns the Arrow types that batches have: sizes of offsets and time zones may differ from those."""
-    return [
-        column if column.type == kind else column.cast(kind) for column, kind in zip(columns, types, strict=True)
-    ]
+    return [column if column.type == kind else column.cast(kind) for column, kind in zip(columns, types, strict=True)]
 
 
 def _fits(found: Any, wanted: Any) -> bool:
@@ -317,3 +280,39 @@ def _fits(found: Any, wanted: Any) -> bool:
     return all(wanted[flag] or not found[flag] for flag, _ in allowed if flag in wanted) and all(
         _fits(found[part], wanted[part]) for part in ("elementType", "keyType", "valueType") if part in wanted
     )
+
+
+#: How Spark reads a column of a type: what is read alike is taken for one another.
+_GETTERS = {
+    "boolean": "getBoolean", "byte": "getByte", "short": "getShort", "integer": "getInt", "date": "getInt",
+    "long": "getLong", "timestamp": "getLong", "timestamp_ntz": "getLong", "float": "getFloat", "double": "getDouble",
+    "string": "getUTF8String", "binary": "getBinary", "decimal": "getDecimal", "array": "getArray", "map": "getMap",
+    "struct": "getStruct",
+}  # fmt: skip
+
+
+def _getter(kind: Any) -> str:
+    name = kind.typeName()
+    return "getLong" if name.startswith(("interval", "time")) else _GETTERS.get(name, name)
+
+
+def _readable(columns: list[pa.Array], fields: list[pa.Field], declared: Any) -> list[pa.Array]:
+    """Give columns their declared types by position, as Spark's JVM reads them where it checks no schema."""
+    if len(columns) < len(fields):
+        raise ArrowTypeMismatch(json.dumps({"length": len(columns)}))
+    return [
+        column if column.type == field.type else _read_as(column, field.type, spark_field.dataType)
+        for column, field, spark_field in zip(columns, fields, declared.fields)
+    ]
+
+
+def _read_as(column: pa.Array, target: pa.DataType, declared: Any) -> pa.Array:
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    if column.null_count == len(column):
+        return pa.nulls(len(column), target)
+    found = from_arrow_type(column.type)
+    getter = _getter(declared)
+    if getter != _getter(found):
+        raise ArrowTypeMismatch(json.dumps({"method": getter}))
+    return column.view(target) if getter in ("getInt", "getLong") else column.cast(target)

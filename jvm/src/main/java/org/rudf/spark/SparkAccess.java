@@ -113,6 +113,16 @@ final class SparkAccess {
     return (Throwable) method.invoke(errors, operation, declared, actual);
   }
 
+  /** What Spark throws where a column of one type is read as another. */
+  static Throwable unsupportedCall(String method) throws ReflectiveOperationException {
+    Map<String, String> parameters =
+        new Map.Map2<>("methodName", method, "className",
+            "org.apache.spark.sql.vectorized.ArrowColumnVector$ArrowVectorAccessor");
+    return (Throwable) Class.forName("org.apache.spark.SparkUnsupportedOperationException")
+        .getConstructor(String.class, Map.class)
+        .newInstance("UNSUPPORTED_CALL.WITHOUT_SUGGESTION", parameters);
+  }
+
   /**
    * Spark's own exception for a failed Python function, as its Python runner makes it: with a traceback alone up to
    * Spark 4.1, with an error class from 4.2 on.

@@ -65,7 +65,7 @@ object EvaluationPlan {
   /** For functions that are called with their arguments. */
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan =
     apply(udfs, evalType, conf, Nil, inputs =>
-      if (Kinds.streams.contains(evalType)) Some(StreamSpec.columns(inputs, conf, aligned = true)) else None)
+      if (Kinds.streams.contains(evalType)) Some(StreamSpec.columns(inputs, conf)) else None)
 
   /**
    * @param columns what goes to Python whether it is an argument or not

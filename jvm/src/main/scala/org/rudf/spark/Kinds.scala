@@ -40,16 +40,12 @@ private[spark] object Kinds {
   def describe(evalType: Int): String = s"${descriptions.getOrElse(evalType, "functions")} (eval type $evalType)"
 
   /** Run by PySpark's own code over a stream of batches. */
-  val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow, GroupedMapPandas,
-    GroupedMapPandasIterator, GroupedMapArrow, GroupedMapArrowIterator)
+  val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow)
 
   val supported: Set[Int] = streams ++ Set(ArrowBatched, ScalarPandas, ScalarArrow)
 
   /** Those that need pandas. */
-  val pandas: Set[Int] = Set(ScalarPandas, ScalarPandasIterator, MapPandas, GroupedMapPandas, GroupedMapPandasIterator)
-
-  /** Those whose functions get all columns as one struct. */
-  val structs: Set[Int] = Set(MapPandas, MapArrow, GroupedMapArrow, GroupedMapArrowIterator)
+  val pandas: Set[Int] = Set(ScalarPandas, ScalarPandasIterator, MapPandas)
 
   /** The names of PySpark's that the conf knows. */
   val named: Map[String, Set[Int]] = Map(

@@ -26,7 +26,7 @@ case class RudfMapExec(udf: PythonUDF, override val output: Seq[Attribute], chil
 
   @transient private lazy val evaluationPlan = {
     val columns = input
-    EvaluationPlan(Seq(udf), udf.evalType, conf, columns, _ => Some(StreamSpec.rows(columns, udf.evalType, conf, None)))
+    EvaluationPlan(Seq(udf), udf.evalType, conf, columns, _ => Some(StreamSpec.rows(columns, conf)))
   }
 
   private[spark] def laidOutFrom(rows: SparkPlan): RudfMapExec =

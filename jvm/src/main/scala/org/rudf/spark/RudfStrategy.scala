@@ -23,6 +23,10 @@ object RudfStrategy extends SparkStrategy {
     case MapInArrow(function, output, child, isBarrier, profile) =>
       map(function, output, child, isBarrier || profile.isDefined)(
         MapInArrowExec(function, output, _, isBarrier, profile)).toSeq
+    case FlatMapGroupsInPandas(grouping, function: PythonUDF, output, child) =>
+      explained(Seq(function), function.evalType)(FlatMapGroupsInPandasExec(grouping, function, output, planLater(child))).toSeq
+    case FlatMapGroupsInArrow(grouping, function: PythonUDF, output, child) =>
+      explained(Seq(function), function.evalType)(FlatMapGroupsInArrowExec(grouping, function, output, planLater(child))).toSeq
     case _ => Nil
   }
 

@@ -61,9 +61,6 @@ private[spark] object Support {
     } else if (evalType == EvalType.ScalarPandas &&
         !RudfConf.flag(conf, "spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName", default = true)) {
       Some("columns of data frames go by position (spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName)")
-    } else if (evalType == EvalType.MapArrow &&
-        !RudfConf.flag(conf, "spark.sql.execution.arrow.pyspark.validateSchema.enabled", default = true)) {
-      Some("schemas of results are not checked (spark.sql.execution.arrow.pyspark.validateSchema.enabled)")
     } else if (conf.contains("spark.sql.execution.pythonUDF.arrow.concurrency.level")) {
       Some("rows are evaluated by several threads (spark.sql.execution.pythonUDF.arrow.concurrency.level)")
     } else if (RudfConf.flag(conf, "spark.sql.execution.arrow.useLargeVarTypes", default = false)) {

@@ -53,11 +53,12 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     time_zone : str
         The session's time zone.
     """
-    from pyspark.worker import EvalConf, RunnerConf, read_udfs
+    import pyspark.worker
 
     told = json.loads(spec)
     infos = [_info(function) for function in functions]
-    evaluate, *_ = read_udfs(_Unpickled(), infos, kind, RunnerConf(told["conf"]), EvalConf({}))
+    worker: Any = pyspark.worker
+    evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, worker.RunnerConf(told["conf"]), worker.EvalConf({}))
     declared = [function[1] for function in functions]
     output = _OUTPUTS[told["output"]](stream, declared, time_zone)
     if told["conf"].get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
@@ -135,7 +136,7 @@ class _Batches:
 
 
 def _writable(array: pa.Array) -> pa.Array:
-    """Copy numbers that pandas would take as they lie: functions may write to their Series, and the batch is Spark's."""
+    """Copy numbers that pandas would take as they lie: functions may write to a Series, and the batch is Spark's."""
     kind = array.type
     if array.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return array

@@ -52,8 +52,11 @@ impl StreamFunctions {
         let run = || -> PyResult<()> {
             let options = PyDict::new(py);
             options.set_item("time_zone", &settings.session_time_zone)?;
-            py.import("rudf.worker.streams")?
-                .call_method("run", (batches, self.kind, &self.functions, &self.stream), Some(&options))?;
+            py.import("rudf.worker.streams")?.call_method(
+                "run",
+                (batches, self.kind, &self.functions, &self.stream),
+                Some(&options),
+            )?;
             Ok(())
         };
         run().map_err(|error| python_error(py, error, &self.names, None, settings))

@@ -24,11 +24,8 @@ use rustix::{io::Errno, net::RecvFlags};
 
 /// Answers what comes after the functions' end.
 pub(crate) fn answer_ended(link: &Link, asked: &Message) -> Result<(), LinkError> {
-    let answer = Message {
-        sequence: asked.sequence,
-        code: taken(0, true),
-        ..Message::new(Kind::Waiting, asked.session)
-    };
+    let answer =
+        Message { sequence: asked.sequence, code: taken(0, true), ..Message::new(Kind::Waiting, asked.session) };
     link.send(answer, &[])
 }
 

@@ -31,8 +31,11 @@ const MOST_SEGMENTS: usize = usize::MAX;
 pub(crate) fn worker_main(py: Python<'_>, socket: RawFd) -> PyResult<()> {
     // SAFETY: `rudf.worker.process` got this descriptor for this worker and hands it over.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-    let mut worker =
-        Worker { link: Arc::new(Link::new(socket, MOST_SEGMENTS)), open: None, process: getpid().as_raw_nonzero().get() };
+    let mut worker = Worker {
+        link: Arc::new(Link::new(socket, MOST_SEGMENTS)),
+        open: None,
+        process: getpid().as_raw_nonzero().get(),
+    };
     worker.serve(py).map_err(|error| PyRuntimeError::new_err(format!("the control socket of this worker: {error}")))
 }
 

@@ -232,7 +232,11 @@ impl ProcessSession {
         progress.ended = taken & 1 == 1;
         let more = u64::from(taken >> 1) > progress.batches;
         drop(progress);
-        if more { Err(self.broken(worker, &format!("it says that it has begun {} batches", taken >> 1))) } else { Ok(()) }
+        if more {
+            Err(self.broken(worker, &format!("it says that it has begun {} batches", taken >> 1)))
+        } else {
+            Ok(())
+        }
     }
 
     /// What is left of the time that the oldest batch may take; none where there is no limit.

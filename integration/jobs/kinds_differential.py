@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.functions import arrow_udf, pandas_udf, udf
+from pyspark.sql.functions import arrow_udf, pandas_udf, udf, udtf
 
 from differential import TYPES, Matrix, sources
 
@@ -243,6 +243,40 @@ def maps(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     )
 
 
+def others(matrix: Matrix) -> None:
+    """Kinds that stay with Spark, with rudf in the session."""
+    ids = matrix.spark.range(0, 50, 1, 2).withColumn("k", F.col("id") % 3)
+    groups = ids.groupBy("k")
+    mean = pandas_udf(lambda v: float(v.mean()), "double", functionType=202)
+    total = arrow_udf(lambda v: pc.sum(v).as_py(), "bigint", functionType=252)
+    over = Window.partitionBy("k").orderBy("id").rowsBetween(-2, 0)
+
+    def grouped(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(id=frame["id"] - frame["id"].mean().astype(int))
+
+    def both(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"n": [len(left) + len(right)]})
+
+    @udtf(returnType="a int, b int")
+    class Pairs:
+        def eval(self, n: int) -> Iterator[tuple[int, int]]:
+            for number in range(n):
+                yield number, n
+
+    for name, query in {
+        "applyInPandas": lambda: groups.applyInPandas(grouped, "id bigint, k bigint").orderBy("id", "k"),
+        "applyInArrow": lambda: groups.applyInArrow(lambda table: table, "id bigint, k bigint").orderBy("id"),
+        "aggregates": lambda: groups.agg(mean("id"), mean("k")).orderBy("k"),
+        "Arrow aggregates": lambda: groups.agg(total("id")).orderBy("k"),
+        "windows": lambda: ids.select("id", mean("id").over(over)).orderBy("id"),
+        "cogroups": lambda: groups.cogroup(groups).applyInPandas(both, "n int").orderBy("n"),
+        "table functions": lambda: Pairs(F.lit(3)),
+    }.items():
+        matrix.add(f"left: {name}", query)
+    plan = groups.applyInPandas(grouped, "id bigint, k bigint")._jdf.queryExecution().executedPlan().toString()
+    assert "rudf: left to Spark because functions of applyInPandas (eval type 201) are not supported" in plan, plan
+
+
 def main() -> None:
     """Run the matrix and write it."""
     target, scratch = sys.argv[1:3]
@@ -250,10 +284,12 @@ def main() -> None:
     spark.sparkContext.setLogLevel("OFF")
     matrix = Matrix(spark, scratch)
     frames = sources(matrix)
-    wanted = sys.argv[3:] or ["scalars", "iterators", "maps"]
+    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "others"]
     for part in (scalars, iterators, maps):
         if part.__name__ in wanted:
             part(matrix, frames)
+    if "others" in wanted:
+        others(matrix)
     with open(target, "w") as file:
         json.dump(matrix.results, file, indent=1)
     spark.stop()

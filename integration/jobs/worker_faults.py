@@ -73,6 +73,10 @@ def until(so: Callable[[], bool], seconds: float = 20) -> bool:
     return so()
 
 
+def descriptors(executors: set[int]) -> int:
+    return sum(len(os.listdir(f"/proc/{executor}/fd")) for executor in executors)
+
+
 def fault(name: str, cause: Callable[[], Any]) -> None:
     """Note whether a fault was what it should be, and whether the next query works."""
     try:
@@ -152,6 +156,191 @@ def sleeps_too_long() -> Any:
 fault("too long", sleeps_too_long)
 
 
+@rudf("bigint", timeout=1)
+def sleeps_in_row_three(value):
+    time.sleep(60 * (value % 10 == 3))
+    return value
+
+
+fault(
+    "too long for its own timeout",
+    lambda: told(
+        lambda: ids.select(sleeps_in_row_three("id")),
+        "`sleeps_in_row_three` ran for longer than 1 s",
+        "batch 0 of the partition, row 3",
+        "its timeout",
+        "in sleeps_in_row_three",
+    ),
+)
+
+
+def kept() -> Any:
+    import re
+    import subprocess
+
+    @rudf("bigint")
+    def crashes(value):
+        import ctypes
+
+        return ctypes.string_at(0) if value % 10 == 7 else value
+
+    @rudf("bigint")
+    def divides(value):
+        return 1 // (value % 10 - 7)
+
+    spark.conf.set("spark.rudf.crash.keep", os.path.join(scratch, "kept"))
+    try:
+        for function, expected in ((crashes, "in crashes"), (divides, "ZeroDivisionError")):
+            try:
+                ids.select(function("id")).collect()
+                return "it did not fail"
+            except Exception as error:
+                file = re.search(r"rudf replay ([^\s\]]+)", str(error))
+                if file is None:
+                    return f"no file in: {error}"
+            again = subprocess.run([sys.executable, "-m", "rudf", "replay", file[1]], capture_output=True, text=True)
+            if again.returncode == 0 or expected not in again.stderr:
+                return f"replayed: {again}"
+    finally:
+        spark.conf.unset("spark.rudf.crash.keep")
+    return True
+
+
+fault("kept, and run again", kept)
+
+
+def loads_for_ever() -> Any:
+    note = once("loads")
+
+    class Endless:
+        def __reduce__(self) -> Any:
+            return eval, ("__import__('time').sleep(300) or open(path, 'w')", {"path": note})
+
+    endless = Endless()
+
+    @rudf("bigint")
+    def never_loaded(value):
+        return endless
+
+    thread = threading.Thread(target=lambda: told(lambda: ids.select(never_loaded("id"))))
+    thread.start()
+    time.sleep(3)
+    start = time.time()
+    spark.sparkContext.cancelAllJobs()
+    thread.join(30)
+    return (not thread.is_alive() and time.time() - start < 15) or "it could not be cancelled"
+
+
+fault("cancelled while a function is loaded", loads_for_ever)
+
+
+@rudf("bigint")
+def untidy(value):
+    """Change whatever can be changed of a process, and leave it so."""
+    os.chdir("/")
+    os.environ["CHANGED"] = "yes"
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("x" * 10_000)
+    sys.stdout = None
+    return value
+
+
+@rudf("string")
+def surroundings(value):
+    return (
+        f"{os.getcwd() != '/'} {'CHANGED' in os.environ} {signal.getsignal(signal.SIGTERM).name} {sys.stdout is None}"
+    )
+
+
+def changes_are_undone() -> Any:
+    if spark.range(0, 800, 1, 4).select(untidy("id").alias("v")).agg(F.sum("v")).first()[0] != 319600:
+        return "wrong"
+    seen = {row.s for row in spark.range(0, 8, 1, 4).select(surroundings("id").alias("s")).collect()}
+    return seen == {"True False SIG_DFL False"} or seen
+
+
+fault("a flood of output, signal handlers, directory, environment", changes_are_undone)
+
+
+@rudf("bigint")
+def closes_everything(value):
+    os.closerange(3, 4096)
+    return value
+
+
+fault(
+    "closes every descriptor",
+    lambda: told(lambda: ids.select(closes_everything("id")), "`closes_everything`", "close descriptors"),
+)
+
+
+@rudf("bigint")
+def forks(value):
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    return child
+
+
+@rudf("bigint")
+def starts_threads(value):
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    return os.getpid()
+
+
+def left_behind() -> Any:
+    children = [row.v for row in spark.range(0, 4, 1, 2).select(forks("id").alias("v")).collect()]
+    workers = {row.v for row in spark.range(0, 4, 1, 2).select(starts_threads("id").alias("v")).collect()}
+    if workers & {process for process, _, _ in seen(16)}:
+        return "a worker with threads was used again"
+    return until(lambda: not any(map(is_running, [*children, *workers]))) or "they live on"
+
+
+fault("forks and threads", left_behind)
+
+if spark.version >= "4.1":
+
+    @rudf("bigint")
+    def over_freed_memory(value: pa.Array) -> pa.Array:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        address = libc.mmap(None, ctypes.c_size_t(4096), 3, 0x22, -1, ctypes.c_long(0))
+        buffer = pa.foreign_buffer(address, 4096)
+        libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(4096))
+        return pa.Array.from_buffers(pa.int64(), len(value), [None, buffer])
+
+    fault(
+        "an array over freed memory",
+        lambda: told(lambda: ids.select(over_freed_memory("id")), "`over_freed_memory`", "signal 11"),
+    )
+
+
+def many_batches() -> Any:
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "10")
+    try:
+        executors = {executor for _, _, executor in seen(16)}
+        before = descriptors(executors)
+        total = spark.range(0, 100_000, 1, 1).select(fine("id").alias("v")).agg(F.sum("v")).first()[0]
+        after = descriptors(executors)
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    return (total == 5000050000 and after < before + 100) or f"{total}; {before} descriptors became {after}"
+
+
+fault("ten thousand batches in one task", many_batches)
+
+
+def sixty_four() -> Any:
+    total = spark.range(0, 6400, 1, 64).select(fine("id").alias("v")).agg(F.sum("v")).first()[0]
+    return total == 20483200 or total
+
+
+fault("sixty-four tasks", sixty_four)
+
+
 def server_killed() -> Any:
     before = {server for _, server, _ in seen()}
     if on_executors and len(before) < 1:
@@ -222,20 +411,18 @@ if spark.version >= "4.1":
     fault("arrays kept over batches and tasks", arrays_kept)
 
 
-def descriptors(executors: set[int]) -> int:
-    return sum(len(os.listdir(f"/proc/{executor}/fd")) for executor in executors)
-
-
 def short_tasks() -> Any:
     executors = {executor for _, _, executor in seen(64)}
     before = descriptors(executors)
-    if spark.range(0, 2000, 1, 1000).select(fine("id").alias("v")).agg(F.sum("v")).first()[0] != 2001000:
+    tasks = int(os.environ.get("RUDF_SHORT_TASKS", "1000"))
+    wanted = tasks * (2 * tasks + 1)
+    if spark.range(0, 2 * tasks, 1, tasks).select(fine("id").alias("v")).agg(F.sum("v")).first()[0] != wanted:
         return "wrong"
     after, workers = descriptors(executors), len(seen(64))
     return (after < before + 100 and workers <= 4) or f"{before} descriptors became {after}; {workers} workers"
 
 
-fault("a thousand short tasks", short_tasks)
+fault("many short tasks", short_tasks)
 
 
 def limit() -> Any:

@@ -76,7 +76,7 @@ impl Job {
             arguments: Vec::new(),
             confs,
             environment: Vec::new(),
-            timeout: Duration::from_secs(900),
+            timeout: Duration::from_secs(1800),
         };
         Ok(job
             .conf("spark.plugins", "org.rudf.spark.RudfPlugin")

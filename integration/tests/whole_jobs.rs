@@ -202,6 +202,55 @@ fn functions_have_pysparks_services_on_real_executors() {
     functions_have_pysparks_services(CLUSTER, "services-cluster");
 }
 
+fn services_that_only_pysparks_workers_have(master: &str, name: &str, confs: &[(&str, &str)]) {
+    let _machine = machine();
+    let scratch = scratch(name).unwrap();
+    let target = scratch.join("results.json");
+    let job = Job::new("services_left", master).unwrap().worker(PROCESS).argument(&target);
+    let job = confs.iter().fold(job, |job, (key, value)| job.conf(key, value));
+    let finished = job.run(&scratch).unwrap();
+    must_succeed(&finished);
+    let results = read(&target);
+    for (service, outcome) in results.as_object().unwrap().iter().filter(|(name, _)| *name != "python") {
+        assert_eq!(outcome, &Value::Bool(true), "{service}: {outcome}\n{}", finished.tail());
+    }
+    assert!(finished.log.contains("the task is one of a barrier stage"), "{}", finished.tail());
+}
+
+#[test]
+fn services_that_only_pysparks_workers_have_are_left_to_them() {
+    services_that_only_pysparks_workers_have(LOCAL, "services-left", &[]);
+}
+
+#[test]
+fn services_that_only_pysparks_workers_have_are_left_to_them_with_encryption() {
+    let encrypted = [("spark.io.encryption.enabled", "true")];
+    services_that_only_pysparks_workers_have(CLUSTER, "services-left-encrypted", &encrypted);
+}
+
+#[test]
+fn a_python_that_comes_in_an_archive_is_used() {
+    let _machine = machine();
+    let scratch = scratch("archive").unwrap();
+    let packages = scratch.join("packages");
+    std::fs::create_dir_all(&packages).unwrap();
+    let python = bare_python(&scratch, &site_packages(&root().join(".venv/bin/python")));
+    let environment = python.ancestors().nth(2).unwrap();
+    let archive = scratch.join("env.tar.gz");
+    let packed =
+        std::process::Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(environment).arg(".").status();
+    assert!(packed.unwrap().success());
+    let target = scratch.join("results.json");
+    let job = Job::new("services_left", CLUSTER).unwrap().worker(PROCESS).argument(&target);
+    let job = job.python(Path::new("./env/bin/python")).conf("spark.archives", &format!("{}#env", archive.display()));
+    let finished = job.run(&scratch).unwrap();
+    must_succeed(&finished);
+    let results = read(&target);
+    let used = results["python"].as_str().unwrap();
+    assert!(used.ends_with("/env/bin/python") && !used.contains("bare"), "{used}");
+    assert!(!finished.log.contains("this process leaves Python functions to Spark"), "{}", finished.tail());
+}
+
 fn faults_of_workers_do_no_harm(master: &str, name: &str) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();

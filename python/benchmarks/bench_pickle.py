@@ -2,8 +2,9 @@
 
 Usage: ``python bench_pickle.py [--json FILE] [--rounds N] [NAME ...]``
 
-Each figure is the best of several rounds, in microseconds; ratios are cloudpickle / rudf (more is better). "cold" is
-the first pickle of freshly compiled code: the median of several compilations.
+Each figure is the best of several rounds, in microseconds; ratios are cloudpickle / rudf (more is better), but for bytes,
+which are rudf / cloudpickle. "cold" is the first pickle of freshly compiled code: the median of several compilations.
+"first" is the first load in a fresh interpreter, with all that it imports: the median of several processes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import math
 import pickle
 import statistics
+import subprocess
 import sys
 import textwrap
 import time
@@ -159,6 +161,25 @@ def cold(dumps: Callable[[Any], bytes], source: str, rounds: int) -> float:
     return statistics.median(times) * 1e6
 
 
+FIRST_LOAD = """
+import pickle, sys, time
+payload = sys.stdin.buffer.read()
+start = time.perf_counter()
+pickle.loads(payload)
+print(time.perf_counter() - start)
+"""
+
+
+def first_loads(payloads: dict[str, bytes], rounds: int) -> dict[str, float]:
+    """Microseconds of the first load of each payload in a fresh interpreter, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in payloads}
+    for _ in range(rounds):
+        for name, payload in payloads.items():
+            done = subprocess.run([sys.executable, "-c", FIRST_LOAD], input=payload, capture_output=True, check=True)
+            times[name].append(float(done.stdout))
+    return {name: statistics.median(values) * 1e6 for name, values in times.items()}
+
+
 def measure(obj: Any, source: str | None, rounds: int) -> dict[str, float]:
     """All figures of one payload, both sides."""
     theirs, ours = cloudpickle.dumps(obj), rudf_pickle.dumps(obj)
@@ -173,6 +194,8 @@ def measure(obj: Any, source: str | None, rounds: int) -> dict[str, float]:
     if source is not None:
         row["cloudpickle cold"] = cold(cloudpickle.dumps, source, 15)
         row["rudf cold"] = cold(rudf_pickle.dumps, source, 15)
+        firsts = first_loads({"cloudpickle first": theirs, "rudf first": ours}, 5)
+        row.update(firsts)
     return row
 
 
@@ -194,8 +217,9 @@ def main() -> None:
     }
     gc.disable()
     results: dict[str, dict[str, float]] = {}
+    ratios: dict[str, dict[str, float]] = {}
     write = sys.stdout.write
-    write(f"{'payload':32}{'cloudpickle':>12}{'rudf':>10}{'dumps':>8}{'cold':>8}{'loads':>8}{'bytes':>8}\n")
+    write(f"{'payload':32}{'cloudpickle':>12}{'rudf':>10}{'dumps':>8}{'cold':>8}{'loads':>8}{'first':>8}{'bytes':>8}\n")
     for group, payloads in groups.items():
         rows = []
         for name, (make, source) in payloads.items():
@@ -203,21 +227,24 @@ def main() -> None:
                 continue
             row = results[name] = measure(make(), source, options.rounds)
             rows.append(row)
-            cells = [f"{_ratio(row, what):.2f}" if f"rudf {what}" in row else "" for what in ("dumps", "cold", "loads")]
+            whats = ("dumps", "cold", "loads", "first")
+            cells = [f"{_ratio(row, what):.2f}" if f"rudf {what}" in row else "" for what in whats]
             size = row["rudf bytes"] / row["cloudpickle bytes"]
             write(f"{name:32}{row['cloudpickle dumps']:12.1f}{row['rudf dumps']:10.1f}")
             write("".join(f"{cell:>8}" for cell in cells) + f"{size:8.2f}\n")
             gc.collect()
         if len(rows) > 1:
-            means = [statistics.geometric_mean(_ratio(row, "dumps") for row in rows)]
-            means.append(
-                statistics.geometric_mean(_ratio(row, "cold") for row in rows) if group == "code" else math.nan
-            )
-            means.append(statistics.geometric_mean(_ratio(row, "loads") for row in rows))
-            means.append(1 / statistics.geometric_mean(_ratio(row, "bytes") for row in rows))
-            write(f"{'  geometric mean, ' + group:54}" + "".join(f"{mean:8.2f}" for mean in means) + "\n")
+            means = {
+                what: statistics.geometric_mean(_ratio(row, what) for row in rows)
+                for what in ("dumps", "cold", "loads", "first", "bytes")
+                if f"rudf {what}" in rows[0]
+            }
+            means["bytes"] = 1 / means["bytes"]
+            ratios[group] = means
+            cells = [f"{means[what]:.2f}" if what in means else "" for what in (*whats, "bytes")]
+            write(f"{'  geometric mean, ' + group:54}" + "".join(f"{cell:>8}" for cell in cells) + "\n")
     if options.json:
-        options.json.write_text(json.dumps(results, indent=2))
+        options.json.write_text(json.dumps({"python": sys.version, "ratios": ratios, "payloads": results}, indent=2))
 
 
 if __name__ == "__main__":

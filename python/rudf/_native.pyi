@@ -11,6 +11,7 @@ def pickle_dumps(
     protocol: int | None = None,
     buffer_callback: Callable[[PickleBuffer], Any] | None = None,
     by_value: list[str] = ...,
+    for_pyspark: bool = False,
 ) -> bytes: ...
 def pickle_explain(obj: Any, protocol: int | None = None, by_value: list[str] = ...) -> tuple[int, tuple[Any, ...]]: ...
 def pickle_set_reducers(
@@ -63,5 +64,8 @@ class ForkServer:
     def serve(self, wait: bool) -> tuple[int, int] | None:
         """Serve the requests that are there, or for ever; returns in a worker, with its socket and its report."""
 
-def worker_main(socket: int) -> None:
+def worker_main(socket: int, report: int) -> None:
     """Run the sessions that come through a control socket, until the other side hangs up."""
+
+def note_function(index: int) -> None:
+    """Note in this worker's report which function of its session is running."""

@@ -7,6 +7,7 @@ receiver has nothing else.
 from __future__ import annotations
 
 import collections
+import contextvars
 import dataclasses
 import functools
 import io
@@ -161,6 +162,15 @@ def _sentinel(name: str) -> Callable[[Any], Reduced | str]:
     return reduce
 
 
+def _context_variable(value: contextvars.ContextVar[Any]) -> Reduced:
+    # What it is set to belongs to a context of this process; in an empty one it has its default.
+    try:
+        default = contextvars.Context().run(value.get)
+    except LookupError:
+        return contextvars.ContextVar, (value.name,)
+    return functools.partial(contextvars.ContextVar, default=default), (value.name,)
+
+
 #: Reducers that are always used, by exact type.
 ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     **{kind: _view(name) for kind, name in _views.items()},
@@ -177,6 +187,8 @@ ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     type(vars(dataclasses)["_HAS_DEFAULT_FACTORY"]): _sentinel("_HAS_DEFAULT_FACTORY"),
     type(vars(dataclasses)["_FIELD"]): lambda kind: _sentinel(kind.name)(kind),
     weakref.WeakKeyDictionary: _weak_mapping,
+    # By its name, where a module that can be imported has it under that.
+    contextvars.ContextVar: lambda value: str(value.name),
     weakref.WeakValueDictionary: _weak_mapping,
 }
 
@@ -194,6 +206,7 @@ UNNAMED: dict[type, Callable[[Any], Reduced | str]] = {
     typing.TypeVar: _type_var,
     typing.ParamSpec: _type_var,
     typing.NewType: _new_type,
+    contextvars.ContextVar: _context_variable,
 }
 if hasattr(typing, "TypeVarTuple"):
     UNNAMED[typing.TypeVarTuple] = _type_var_tuple

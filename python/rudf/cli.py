@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rudf._version import __version__
 from rudf.inspection import InspectionError, find_object
+from rudf.replay import ReplayError, ReplayFailure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +46,16 @@ def _inspect_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by-value", metavar="MODULE", action="append", default=[], help=by_value)
 
 
+def _replay(arguments: argparse.Namespace) -> str:
+    from rudf.replay import replay
+
+    return replay(arguments.file)
+
+
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="an Arrow file that spark.rudf.crash.keep has kept")
+
+
 def _version(_: argparse.Namespace) -> str:
     return __version__
 
@@ -53,6 +64,7 @@ _COMMANDS = {
     "jar": (_jar, "print the path of the bridge jar"),
     "conf": (_conf, "print the confs that put rudf into a Spark application, as key=value lines"),
     "inspect": (_inspect, "show what goes into the pickle of a function or class, and how many bytes each part takes"),
+    "replay": (_replay, "run a kept batch and its functions again, in this Python"),
     "version": (_version, "print the version"),
 }
 
@@ -65,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if run is _inspect:
             _inspect_options(command)
+        if run is _replay:
+            _replay_options(command)
     return parser
 
 
@@ -73,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         sys.stdout.write(parsed.run(parsed) + "\n")
-    except (FileNotFoundError, InspectionError, PicklingError) as error:
+    except ReplayFailure as failure:
+        sys.stderr.write(f"{failure}\n")
+        return 1
+    except (FileNotFoundError, InspectionError, PicklingError, ReplayError) as error:
         sys.stderr.write(f"rudf: {error}\n")
         return 1
     return 0

@@ -36,9 +36,11 @@ class Payload:
     python: str
     #: Version of rudf that sealed it.
     version: str
+    #: Longest time for one batch, in seconds, where the function has one of its own.
+    timeout: float | None = None
 
 
-def seal(pickled: bytes, name: str) -> bytes:
+def seal(pickled: bytes, name: str, timeout: float | None = None) -> bytes:
     """Put a seal behind a pickle.
 
     Parameters
@@ -47,15 +49,18 @@ def seal(pickled: bytes, name: str) -> bytes:
         A pickle, complete with its STOP opcode.
     name : str
         Name of the UDF.
+    timeout : float, optional
+        Longest time for one batch, in seconds.
     """
-    document = json.dumps(
-        {
-            "rudf": __version__,
-            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-            "name": name,
-            "sha256": hashlib.sha256(pickled).hexdigest(),
-        }
-    ).encode()
+    sealed: dict[str, str | float] = {
+        "rudf": __version__,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "name": name,
+        "sha256": hashlib.sha256(pickled).hexdigest(),
+    }
+    if timeout is not None:
+        sealed["timeout"] = timeout
+    document = json.dumps(sealed).encode()
     return pickled + document + _LENGTH.pack(len(document)) + MAGIC
 
 
@@ -82,7 +87,9 @@ def unseal(command: bytes) -> Payload | None:
         raise PayloadError("the payload is damaged: its seal is cut off")
     try:
         document = json.loads(command[end - length : end])
-        sealed = Payload(command[: end - length], document["name"], document["python"], document["rudf"])
+        sealed = Payload(
+            command[: end - length], document["name"], document["python"], document["rudf"], document.get("timeout")
+        )
         expected = document["sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise PayloadError(f"the payload is damaged: its seal cannot be read ({error})") from error

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import copyreg
 import pickle as _pickle
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pickle import HIGHEST_PROTOCOL, PickleError, PicklingError, UnpicklingError, load, loads
+from pickle import HIGHEST_PROTOCOL, PickleError, PicklingError, UnpicklingError
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -176,6 +177,85 @@ def dump(
 ) -> None:
     """Write :func:`dumps` of an object to a file that is open for writing bytes."""
     file.write(dumps(obj, protocol, buffer_callback, by_value=by_value))
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+    def readline(self) -> bytes: ...
+
+
+def loads(
+    data: Any,
+    /,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = (),
+) -> Any:
+    """Load a pickle, whoever wrote it: the standard library's :func:`pickle.loads`, with errors that say what is wrong.
+
+    Parameters
+    ----------
+    data
+        A bytes-like object.
+    fix_imports, encoding, errors, buffers
+        See :func:`pickle.loads`.
+
+    Raises
+    ------
+    pickle.UnpicklingError
+        If the bytes are no pickle, are damaged, or hold code that another version of Python wrote; also if ``data``
+        is not bytes. What the reader of the standard library raises for it is a base of the exception, too.
+    EOFError
+        If there are no bytes.
+    """
+    try:
+        return _pickle.loads(data, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers)
+    except Exception as error:
+        raise _explained(error) from error.__cause__
+
+
+def load(
+    file: _Readable,
+    /,
+    *,
+    fix_imports: bool = True,
+    encoding: str = "ASCII",
+    errors: str = "strict",
+    buffers: Iterable[Any] | None = (),
+) -> Any:
+    """Load a pickle from a file that is open for reading bytes: see :func:`loads`."""
+    try:
+        return _pickle.load(file, fix_imports=fix_imports, encoding=encoding, errors=errors, buffers=buffers)
+    except Exception as error:
+        raise _explained(error) from error.__cause__
+
+
+#: What the import system says of a stamp that is not its own: see ``rust/pickle/src/facts.rs``.
+_STAMP = re.compile(r"bad magic number in '(pickled by Python [0-9.]+)'")
+
+
+def _explained(error: Exception) -> Exception:
+    """Make an exception of the reader say what is wrong with the pickle; leave those of the objects' own code alone."""
+    stamp = _STAMP.match(str(error)) if isinstance(error, ImportError) else None
+    if stamp:
+        return _unpickling_error(ImportError, f"{stamp[1]}, loading on {sys.version_info[0]}.{sys.version_info[1]}")
+    below = error.__traceback__ and error.__traceback__.tb_next
+    if below or isinstance(error, (UnpicklingError, EOFError, ImportError, AttributeError, RecursionError, OSError)):
+        # Something else than the reader itself has raised it, or it is plain enough.
+        return error
+    for kind in (TypeError, ValueError, LookupError, OverflowError, MemoryError):
+        if isinstance(error, kind):
+            return _unpickling_error(kind, f"this is no pickle, or a damaged one: {type(error).__name__}: {error}")
+    return error
+
+
+def _unpickling_error(kind: type[Exception], message: str) -> Exception:
+    """Return an ``UnpicklingError`` that callers who expect what the standard library raises will catch as well."""
+    both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), {"__module__": "pickle"})
+    return both(message)
 
 
 class Pickler:

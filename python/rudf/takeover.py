@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pickle import PickleError, PicklingError
 from typing import Any
 
-from rudf import pickle, sizes
+from rudf import _native, pickle, sizes
 
 __all__ = ["install", "installed", "is_installed", "uninstall"]
 
@@ -121,7 +121,8 @@ def _pickled(obj: Any, protocol: int | None, buffer_callback: Any) -> bytes:
 
     registered: set[str] = cloudpickle.list_registry_pickle_by_value()  # type: ignore[no-untyped-call]
     try:
-        return pickle.dumps(obj, protocol, buffer_callback, by_value=registered)
+        # Workers pickle what they send back with PySpark's own pickler: it is told the classes that travel.
+        return _native.pickle_dumps(obj, protocol, buffer_callback, pickle._names(registered), True)
     except (PickleError, MemoryError):
         raise
     except Exception as error:

@@ -37,6 +37,8 @@ class RudfFunction(UserDefinedFunction):
     ----------
     func : callable
         The decorated function, unchanged.
+    timeout : float or None
+        Longest time for one batch, in seconds.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class RudfFunction(UserDefinedFunction):
         kind: int,
         name: str | None = None,
         deterministic: bool = True,
+        timeout: float | None = None,
     ) -> None:
         super().__init__(func, returnType=return_type, name=name, evalType=kind, deterministic=deterministic)
         self.__name__ = self._name
@@ -53,6 +56,7 @@ class RudfFunction(UserDefinedFunction):
         self.__module__ = getattr(func, "__module__", type(func).__module__)
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
+        self.timeout = timeout
 
     def __call__(self, *args: ColumnOrName, **kwargs: ColumnOrName) -> Column:
         """Apply the function to columns, given as columns or by name."""
@@ -72,7 +76,7 @@ class RudfFunction(UserDefinedFunction):
 
     def _renamed(self, name: str) -> RudfFunction:
         """Return the same function under the name that SQL knows it by."""
-        return type(self)(self.func, self.returnType, self.evalType, name, self.deterministic)
+        return type(self)(self.func, self.returnType, self.evalType, name, self.deterministic, self.timeout)
 
     def _wrapped(self) -> RudfFunction:  # type: ignore[override]
         """Return itself: PySpark's own wrapper function would hide what this object is."""
@@ -85,7 +89,7 @@ class RudfFunction(UserDefinedFunction):
         warn_without_plugin()
         session = SparkSession._getActiveSessionOrCreate()
         context = session.sparkContext
-        command = _python_function(context, func, self.returnType, self._name)
+        command = _python_function(context, func, self.returnType, self._name, self.timeout)
         return_type = session._jsparkSession.parseDataType(self.returnType.json())
         create = getattr(context._jvm, "org.apache.spark.sql.execution.python.UserDefinedPythonFunction")
         arguments = [self._name, command, return_type, self.evalType, self.deterministic]
@@ -98,7 +102,9 @@ class RudfFunction(UserDefinedFunction):
 registration.install(RudfFunction)
 
 
-def _python_function(context: Any, func: Callable[..., Any], return_type: DataType, name: str) -> Any:
+def _python_function(
+    context: Any, func: Callable[..., Any], return_type: DataType, name: str, timeout: float | None = None
+) -> Any:
     """Pickle a function with its return type into what the JVM ships to its tasks.
 
     A command over Spark's threshold travels as a broadcast variable; PySpark notes the broadcast variables that a
@@ -113,7 +119,7 @@ def _python_function(context: Any, func: Callable[..., Any], return_type: DataTy
     broadcasts = [broadcast._jbroadcast for broadcast in context._pickled_broadcast_vars]
     context._pickled_broadcast_vars.clear()
     return context._jvm.SimplePythonFunction(
-        bytearray(seal(command, name)),
+        bytearray(seal(command, name, timeout)),
         context.environment,
         context._python_includes,
         context.pythonExec,
@@ -125,13 +131,21 @@ def _python_function(context: Any, func: Callable[..., Any], return_type: DataTy
 
 @overload
 def rudf(
-    f: Callable[..., Any], returnType: DataTypeOrString | None = ..., *, useArrow: bool | None = ...
+    f: Callable[..., Any],
+    returnType: DataTypeOrString | None = ...,
+    *,
+    useArrow: bool | None = ...,
+    timeout: float | None = ...,
 ) -> RudfFunction: ...
 
 
 @overload
 def rudf(
-    f: DataTypeOrString | None = ..., returnType: DataTypeOrString | None = ..., *, useArrow: bool | None = ...
+    f: DataTypeOrString | None = ...,
+    returnType: DataTypeOrString | None = ...,
+    *,
+    useArrow: bool | None = ...,
+    timeout: float | None = ...,
 ) -> Callable[[Callable[..., Any]], RudfFunction]: ...
 
 
@@ -140,6 +154,7 @@ def rudf(
     returnType: DataTypeOrString | None = None,
     *,
     useArrow: bool | None = None,
+    timeout: float | None = None,
 ) -> RudfFunction | Callable[[Callable[..., Any]], RudfFunction]:
     """Make a Spark UDF of a Python function.
 
@@ -152,6 +167,11 @@ def rudf(
         ``float`` (double), ``str``, ``bytes`` (binary), ``datetime.date`` and ``datetime.datetime`` (timestamp).
     useArrow : bool, optional
         Accepted for the sake of ``pyspark.sql.functions.udf``, whose Arrow semantics are the only ones here.
+    timeout : float, optional
+        The longest time, in seconds, that the function may take for one batch of rows. When it is over, the task
+        fails with the function's name, the batch, the row and Python's stack. Without it the conf
+        ``spark.rudf.timeout`` counts. A function with a timeout always runs in a worker process; on Spark's own path
+        nothing ends it.
 
     Returns
     -------
@@ -173,13 +193,15 @@ def rudf(
             "functions of @rudf follow the rules of Arrow-optimized UDFs; for those of pickled ones use "
             "pyspark.sql.functions.udf(useArrow=False)"
         )
+    if timeout is not None and not (isinstance(timeout, (int, float)) and 0 < timeout < float("inf")):
+        raise ValueError(f"timeout has to be a number of seconds greater than 0, and is {timeout!r}")
     if f is None or isinstance(f, (str, DataType)):
         declared = f if returnType is None else returnType
-        return functools.partial(_make, return_type=declared)
-    return _make(f, return_type=returnType)
+        return functools.partial(_make, return_type=declared, timeout=timeout)
+    return _make(f, return_type=returnType, timeout=timeout)
 
 
-def _make(func: Callable[..., Any], return_type: DataTypeOrString | None) -> RudfFunction:
+def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None) -> RudfFunction:
     if not callable(func):
         raise TypeError(f"@rudf needs a function, and was given {func!r}")
     signature = read_annotations(func, return_type is not None)
@@ -192,7 +214,7 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None) -> Rud
         return_type = signature.return_type
     if return_type is None:
         raise AnnotationError(_no_return_type(name_of(func), signature.kind))
-    return RudfFunction(func, return_type, signature.kind)
+    return RudfFunction(func, return_type, signature.kind, timeout=timeout)
 
 
 def _no_return_type(name: str, kind: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["to_arrow"]
+__all__ = ["first_refused", "to_arrow"]
 
 
 def to_arrow(values: list[Any], declared_type: Any, int_to_decimal: bool, safe: bool) -> Any:
@@ -46,6 +46,19 @@ def to_arrow(values: list[Any], declared_type: Any, int_to_decimal: bool, safe: 
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     return array
+
+
+def first_refused(values: list[Any], declared_type: Any, int_to_decimal: bool, safe: bool) -> int | None:
+    """Return the row of the first value that `to_arrow` refuses by itself, for an error that the whole batch gave.
+
+    None where each value can be converted and only their mixture cannot.
+    """
+    for row, value in enumerate(values):
+        try:
+            to_arrow([value], declared_type, int_to_decimal, safe)
+        except Exception:
+            return row
+    return None
 
 
 def _pyarrow(values: list[Any], declared_type: Any) -> Any:

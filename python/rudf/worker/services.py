@@ -9,9 +9,9 @@ import json
 import pickle
 import sys
 from collections import OrderedDict
-from typing import Any
+from typing import Any, NamedTuple
 
-__all__ = ["finish", "keep_functions", "load_command", "set_up"]
+__all__ = ["finish", "forget_changed", "keep_functions", "load_command", "set_up"]
 
 
 def set_up(
@@ -104,21 +104,33 @@ def _set_files_root(root: str) -> None:
     SparkFiles._is_running_on_worker = True
 
 
-#: Commands and what they were unpickled to, the one that was used last at the end; None where nothing is kept.
-_loaded: OrderedDict[bytes, tuple[Any, Any]] | None = None
+class _Kept(NamedTuple):
+    """A command that was unpickled."""
 
-#: Functions that are kept, and the bytes of their commands together.
-_MOST_KEPT, _MOST_KEPT_BYTES = 64, 256 << 20
+    loaded: tuple[Any, Any]
+    #: Its pickle, made before it was called for the first time.
+    pickled: bytes
+
+
+#: Commands that this process has unpickled, the one that was used last at the end; None where nothing is kept.
+_kept: OrderedDict[bytes, _Kept] | None = None
+
+#: Commands that the session uses.
+_used: set[bytes] = set()
+
+#: Functions that are kept, and the bytes of their pickles together. A larger one is unpickled for each task.
+_MOST_KEPT, _MOST_KEPT_BYTES = 64, 64 << 20
 
 
 def keep_functions() -> None:
     """Unpickle each function once in this process, whichever tasks and stages it is for.
 
-    For processes that run one task at a time: what a task leaves in a function's globals is there for the next one, as
-    what it leaves in a module's globals is in PySpark's workers.
+    For processes that run one task at a time. A function that a task has left other than it was (its pickle tells: a
+    counter in its globals, a generator of random numbers in its closure) is unpickled anew for the next task, so that
+    every task sees what it would see in PySpark.
     """
-    global _loaded
-    _loaded = OrderedDict()
+    global _kept
+    _kept = OrderedDict()
 
 
 def load_command(command: bytes, reuse: bool = True) -> tuple[Any, Any]:
@@ -131,19 +143,52 @@ def load_command(command: bytes, reuse: bool = True) -> tuple[Any, Any]:
     reuse : bool
         Whether a function that this process has unpickled before may be taken again.
     """
-    if _loaded is None or not reuse:
+    if _kept is None or not reuse:
         return _unpickle(command)
-    if command in _loaded:
-        _loaded.move_to_end(command)
-        return _loaded[command]
-    # Before the function, which may not come to be: room for it.
-    while _loaded and (len(_loaded) >= _MOST_KEPT or sum(map(len, _loaded)) + len(command) > _MOST_KEPT_BYTES):
-        _loaded.popitem(last=False)
+    if command in _kept:
+        _kept.move_to_end(command)
+        _used.add(command)
+        return _kept[command].loaded
     loaded = _unpickle(command)
     # An accumulator is made known to its session while the function is unpickled: that has to happen for each.
-    if not _accumulators():
-        _loaded[command] = loaded
+    pickled = None if _accumulators() else _pickled(loaded)
+    if pickled is not None and len(command) + len(pickled) <= _MOST_KEPT_BYTES:
+        _kept[command] = _Kept(loaded, pickled)
+        _used.add(command)
+        while len(_kept) > _MOST_KEPT or _kept_bytes(_kept) > _MOST_KEPT_BYTES:
+            _kept.popitem(last=False)
     return loaded
+
+
+def forget_changed() -> None:
+    """Let go of functions that the session has changed."""
+    for command in _used if _kept else ():
+        kept = _kept.get(command) if _kept else None
+        if _kept and kept is not None and _pickled(kept.loaded) != kept.pickled:
+            del _kept[command]
+    _used.clear()
+
+
+def _kept_bytes(kept: OrderedDict[bytes, _Kept]) -> int:
+    return sum(len(command) + len(entry.pickled) for command, entry in kept.items())
+
+
+def _pickled(loaded: tuple[Any, Any]) -> bytes | None:
+    """Pickle a function as it is now; None where it cannot be pickled here."""
+    from rudf.pickle import dumps
+
+    broadcast = getattr(sys.modules.get("pyspark.core.broadcast"), "Broadcast", None)
+    reduce = getattr(broadcast, "__reduce__", None)
+    try:
+        if broadcast is not None:
+            # In a worker they refuse to be pickled. Their values are not for functions to change.
+            broadcast.__reduce__ = lambda variable: (str, (str(variable._path),))
+        return dumps(loaded)
+    except Exception:
+        return None
+    finally:
+        if broadcast is not None:
+            broadcast.__reduce__ = reduce
 
 
 def _unpickle(command: bytes) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from rudf import _native
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -74,7 +75,23 @@ def _check_rows(length: int, rows: int) -> None:
         )
 
 
-class ArrowEvaluator:
+class _Running:
+    """Notes which function is running: for messages, and for those who wait for this process."""
+
+    _index = 0
+
+    @property
+    def running(self) -> int:
+        """Index of the function that is running."""
+        return self._index
+
+    @running.setter
+    def running(self, index: int) -> None:
+        self._index = index
+        _native.note_function(index)
+
+
+class ArrowEvaluator(_Running):
     """Scalar functions of ``pyarrow.Array`` (eval type 250).
 
     Parameters
@@ -87,7 +104,6 @@ class ArrowEvaluator:
 
     def __init__(self, functions: list[FunctionSpec], input_types: list[str], *, safe_cast: bool, **_: Any) -> None:
         self._functions = [_Function(spec, arrow_type(spec[1], "UTC")) for spec in functions]
-        #: Index of the function that is running, for messages.
         self.running = 0
 
     def evaluate(self, columns: list[pa.Array], rows: int) -> list[pa.Array]:
@@ -124,7 +140,7 @@ class ArrowEvaluator:
         return arrays
 
 
-class PandasEvaluator:
+class PandasEvaluator(_Running):
     """Scalar functions of ``pandas.Series`` (eval type 200).
 
     Parameters

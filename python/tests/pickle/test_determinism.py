@@ -13,11 +13,12 @@ from tempfile import TemporaryDirectory
 import cases_classes
 import cases_functions
 import cases_newer
+import cases_odd
 import cases_values
 import pytest
 from fresh import Case
 
-CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES}
+CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES, **cases_odd.CASES}
 
 #: Has a temporary file, with a name of its own in every process.
 del CASES["logger_and_files"]

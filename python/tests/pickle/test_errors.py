@@ -94,7 +94,7 @@ def test_spark_context_is_refused_with_path_and_hint() -> None:
         ("tempfile.NamedTemporaryFile()", "open the file inside the function"),
         ("(i for i in range(3))", "a running generator has no picklable state"),
         ("sys._getframe()", "frames belong to a running process"),
-        ("contextvars.ContextVar('x')", "context variables belong to one process"),
+        ("contextvars.copy_context()", "the values of context variables belong to one process"),
     ],
 )
 def test_objects_of_one_process_have_hints_of_their_own(value: str, hint: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import cases_classes
 import cases_functions
 import cases_newer
+import cases_odd
 import cases_values
 import pytest
 from fresh import Case, build
@@ -20,7 +21,7 @@ from fresh import Case, build
 from rudf import cli, sizes
 from rudf import pickle as rudf_pickle
 
-CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES}
+CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES, **cases_odd.CASES}
 
 JOB = """
 import json, os.path

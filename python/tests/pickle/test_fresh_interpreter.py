@@ -8,13 +8,14 @@ from functools import cache
 import cases_classes
 import cases_functions
 import cases_newer
+import cases_odd
 import cases_values
 import pytest
 from fresh import Case, build, run_cases
 
 from rudf import pickle as rudf_pickle
 
-CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES}
+CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES, **cases_odd.CASES}
 OLD_PROTOCOLS = (2, 3, 4)
 
 

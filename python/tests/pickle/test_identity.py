@@ -97,10 +97,10 @@ def test_class_survives_a_round_trip_through_another_process() -> None:
 def test_registry_lets_go_of_classes() -> None:
     check = """
 import copyreg, gc
-assert len(copyreg._rudf_1) == 1
+assert len(copyreg._rudf) == 1
 del obj
 gc.collect()
-assert not copyreg._rudf_1
+assert not copyreg._rudf
 """
     assert "pickle" in CHILD
     assert load_fresh([("gone", rudf_pickle.dumps(build(POINT)), check)]) == {"gone": None}

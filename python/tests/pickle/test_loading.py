@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import pickle
+import shutil
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from forked import outcomes
@@ -59,16 +65,75 @@ for seed in range(4000):
     assert outcomes({"changes": limit + PRELUDE + source}) == {"changes": "ok"}
 
 
-@pytest.mark.parametrize("rubbish", [b"", b"\x80", b"\x80\x05", b"\x80\x09N.", b"rubbish", b"\x80\x05.", b"\x00" * 100])
-def test_rubbish_is_refused(rubbish: bytes) -> None:
-    with pytest.raises((pickle.UnpicklingError, EOFError, ValueError)):
-        rudf_pickle.loads(rubbish)
+RUBBISH = [
+    b"",
+    b"\x80",
+    b"\x80\x05",
+    b"\x80\x09N.",
+    b"rubbish",
+    b"\x80\x05.",
+    b"\x00" * 100,
+    b"\x80\x05K\x01)R.",  # calls 1
+    b"\x80\x05h\x07.",
+    b"\x80\x05\x8c\x01\xff.",  # no UTF-8
+    b"\x80\x05]]s.",
+]
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH)
+def test_rubbish_is_refused_with_a_sentence(rubbish: bytes) -> None:
+    for call in (lambda: rudf_pickle.loads(rubbish), lambda: rudf_pickle.load(io.BytesIO(rubbish))):
+        with pytest.raises((pickle.UnpicklingError, EOFError)) as caught:
+            call()
+        assert len(str(caught.value).split()) >= 3
 
 
 @pytest.mark.parametrize("rubbish", [None, 5, "text", [1]])
 def test_what_is_not_bytes_is_refused(rubbish: object) -> None:
-    with pytest.raises((TypeError, pickle.UnpicklingError)):
-        rudf_pickle.loads(rubbish)  # type: ignore[arg-type]
+    with pytest.raises(pickle.UnpicklingError, match="bytes-like object is required, not") as caught:
+        rudf_pickle.loads(rubbish)
+    assert isinstance(caught.value, TypeError)
+
+
+def test_code_of_another_version_is_refused_with_both_versions() -> None:
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    payload = rudf_pickle.dumps(build("def obj(x): return x"))
+    magic = importlib.util.MAGIC_NUMBER
+    other = payload.replace(magic, b"\x01\x02\r\n").replace(f"Python {here}".encode(), f"Python {here[:-1]}0".encode())
+    with pytest.raises(pickle.UnpicklingError, match=rf"^pickled by Python {here[:-1]}0, loading on {here}$"):
+        rudf_pickle.loads(other)
+    with pytest.raises(ImportError, match=f"pickled by Python {here[:-1]}0"):
+        pickle.loads(other)
+
+
+def test_errors_of_the_objects_own_code_stay_what_they_are() -> None:
+    class Rude:
+        def __reduce__(self) -> tuple[object, ...]:
+            return eval, ("1 / 0",)
+
+    with pytest.raises(ZeroDivisionError):
+        rudf_pickle.loads(rudf_pickle.dumps(Rude()))
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        rudf_pickle.loads(b"cno_such_module\nname\n.")
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_other_pythons_refuse_code_of_this_one(version: str) -> None:
+    here = "{}.{}".format(*sys.version_info[:2])
+    if version == here:
+        pytest.skip("this Python")
+    known = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    for other in filter(None, known):
+        command = [str(other), "-I", "-c", "import pickle, sys; pickle.load(sys.stdin.buffer)"]
+        for source in ("obj = lambda x: x", "class obj:\n    def method(self): return 1"):
+            done = subprocess.run(command, input=rudf_pickle.dumps(build(source)), capture_output=True, check=False)
+            if b"pyenv: " in done.stderr:
+                break
+            assert done.returncode == 1, done.stderr
+            assert f"ImportError: bad magic number in 'pickled by Python {here}'" in done.stderr.decode()
+        else:
+            return
+    pytest.skip(f"no Python {version} here")
 
 
 LIVE = """

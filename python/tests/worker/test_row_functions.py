@@ -259,6 +259,21 @@ def test_an_error_names_function_row_and_batch_and_keeps_the_users_frames() -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "declared", "refused"),
+    [([1, 2, "x"], LongType(), 2), ([1, 300, "x"], ByteType(), 1), ([b"a", None, "x"], BinaryType(), 2)],
+    ids=repr,
+)
+def test_a_result_that_cannot_be_converted_is_named_by_its_row(
+    values: list[Any], declared: DataType, refused: int
+) -> None:
+    session = open_session(lambda v: values[v], declared, ["long"])
+    with pytest.raises(
+        UdfError, match=rf"\[rudf: in the function `<lambda>`, row {refused}, batch 0 of the partition\]"
+    ):
+        evaluate(session, [pa.array([0, 1, 2])])
+
+
 def test_tracebacks_follow_sparks_confs() -> None:
     def fails(v: int) -> int:
         secret = v + 41

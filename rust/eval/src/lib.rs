@@ -5,14 +5,17 @@
 //! - [`vectorized`]: functions of pyarrow arrays and pandas Series, called once for a batch;
 //! - [`stream`]: functions that take an iterator of batches and give one;
 //! - [`bridge`]: arrays to pyarrow and back without a copy;
+//! - [`keep`]: batches that failed, in files that can be run again;
 //! - [`error`]: Python errors as text.
 
 pub mod bridge;
 pub mod error;
+pub mod keep;
 pub mod row;
 pub mod session;
 pub mod stream;
 pub mod vectorized;
 
 pub use error::SessionError;
+pub use keep::keep_batch;
 pub use session::Session;

@@ -1,21 +1,22 @@
 //! Functions of plain values, called for every row from here: no loop in Python, and no pyarrow unless a result is not of
 //! the declared type.
 
-use std::ptr;
+use std::{ptr, sync::OnceLock};
 
 use arrow_data::ArrayData;
+use libloading::os::unix::Library;
 use pyo3::{
     exceptions::PyStopIteration,
     ffi,
     prelude::*,
-    types::{PyList, PyTuple},
+    types::{PyDict, PyList, PyTuple},
 };
 use rudf_columns::{
     SparkType,
     input::{ColumnReader, ValueMaker},
     output::{Pushed, ResultColumn},
 };
-use rudf_segment::message::Settings;
+use rudf_segment::{message::Settings, progress};
 
 use crate::{
     bridge,
@@ -23,15 +24,55 @@ use crate::{
     session::Function,
 };
 
-unsafe extern "C" {
-    // PEP 590. Part of the limited API since 3.12, and exported by every libpython since 3.9, which is older than the
-    // oldest Python that rudf runs on.
-    fn PyObject_Vectorcall(
-        callable: *mut ffi::PyObject,
-        arguments: *const *mut ffi::PyObject,
-        count_and_flags: usize,
-        keywords: *mut ffi::PyObject,
-    ) -> *mut ffi::PyObject;
+/// `PyObject_Vectorcall` of PEP 590: the callable, its arguments, their number with a flag, the names of the last ones.
+type Vectorcall = unsafe extern "C" fn(
+    *mut ffi::PyObject,
+    *const *mut ffi::PyObject,
+    usize,
+    *mut ffi::PyObject,
+) -> *mut ffi::PyObject;
+
+/// Part of the limited API since 3.12 and exported since 3.11. In 3.10 it is no function of the library: see `tuple_call`.
+fn vectorcall() -> Vectorcall {
+    static FOUND: OnceLock<Vectorcall> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // SAFETY: a symbol of this name is this function of the interpreter, which is never unloaded.
+        let found = unsafe { Library::this().get::<Vectorcall>(b"PyObject_Vectorcall\0").map(|symbol| *symbol) };
+        found.unwrap_or(tuple_call)
+    })
+}
+
+/// The same call by way of a tuple and a dictionary.
+unsafe extern "C" fn tuple_call(
+    callable: *mut ffi::PyObject,
+    arguments: *const *mut ffi::PyObject,
+    count_and_flags: usize,
+    keywords: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let positional = count_and_flags & !ARGUMENTS_OFFSET;
+    // SAFETY: the caller holds the lock and lends live objects: the callable, `positional` arguments, a tuple of names or
+    // null, and as many further arguments as there are names.
+    unsafe {
+        let py = Python::assume_attached();
+        let argument = |index: usize| Bound::from_borrowed_ptr(py, *arguments.add(index));
+        let call = || -> PyResult<Bound<'_, PyAny>> {
+            let values = PyTuple::new(py, (0..positional).map(argument).collect::<Vec<_>>())?;
+            let named = PyDict::new(py);
+            if let Some(names) = Bound::from_borrowed_ptr_or_opt(py, keywords) {
+                for (index, name) in names.try_iter()?.enumerate() {
+                    named.set_item(name?, argument(positional + index))?;
+                }
+            }
+            Bound::from_borrowed_ptr(py, callable).call(values, Some(&named))
+        };
+        match call() {
+            Ok(result) => result.into_ptr(),
+            Err(error) => {
+                error.restore(py);
+                ptr::null_mut()
+            }
+        }
+    }
 }
 
 /// PEP 590's flag: the slot before the first argument may be written to, which makes calls of bound methods cheap.
@@ -95,7 +136,9 @@ impl RowFunction {
         };
         times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut foreign = None;
+        let progress = progress::of_this_process();
         for row in 0..rows {
+            progress.at_row(row);
             let value = calls.call(py, row).map_err(|error| fail(error, row))?;
             // SAFETY: the value is live until the end of the loop's body.
             match unsafe { results.push(py, value.as_ptr()) } {
@@ -115,7 +158,9 @@ impl RowFunction {
             None => PyList::empty(py),
         };
         self.coerce(py, &values, settings).map_err(|error| {
-            let place = Place { batch, row: None };
+            // Which row it was is worth a second pass; that it fails too takes nothing from the error.
+            let row = self.coercion(py, "first_refused", &values, settings).and_then(|row| row.extract());
+            let place = Place { batch, row: row.unwrap_or_default() };
             python_error(py, error, &self.function.name, Some(place), settings)
         })
     }
@@ -149,6 +194,7 @@ impl RowFunction {
         }
         append(foreign.value.into_bound(py), foreign.row)?;
         for row in foreign.row + 1..rows {
+            progress::of_this_process().at_row(row);
             append(calls.call(py, row).map_err(|error| fail(error, row))?, row)?;
         }
         Ok(values)
@@ -156,12 +202,21 @@ impl RowFunction {
 
     /// PySpark's own conversion of results that are not of the declared type.
     fn coerce(&self, py: Python<'_>, values: &Bound<'_, PyList>, settings: &Settings) -> PyResult<ArrayData> {
-        let coercion = py.import("rudf.worker.coercion")?;
-        let array = coercion.call_method1(
-            "to_arrow",
+        bridge::from_pyarrow(&self.coercion(py, "to_arrow", values, settings)?)
+    }
+
+    /// What a function of `rudf.worker.coercion` says of all results of a batch.
+    fn coercion<'py>(
+        &self,
+        py: Python<'py>,
+        function: &str,
+        values: &Bound<'py, PyList>,
+        settings: &Settings,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        py.import("rudf.worker.coercion")?.call_method1(
+            function,
             (values, self.function.declared_type.bind(py), settings.int_to_decimal, settings.safe_cast),
-        )?;
-        bridge::from_pyarrow(&array)
+        )
     }
 
     /// `StopIteration` must not leave a function: PySpark reports it in words of its own.
@@ -214,7 +269,7 @@ impl<'a> Calls<'a> {
                 // SAFETY: the lock is held, the slots hold `positional` live arguments and those of the keywords, and
                 // slot 0 is the spare one.
                 result = unsafe {
-                    PyObject_Vectorcall(
+                    vectorcall()(
                         innermost.as_ptr(),
                         self.slots.as_ptr().add(1),
                         self.positional | ARGUMENTS_OFFSET,
@@ -243,8 +298,7 @@ fn call_one(_py: Python<'_>, function: &Py<PyAny>, argument: *mut ffi::PyObject)
     let slots = [ptr::null_mut(), argument];
     // SAFETY: the lock is held; slot 0 is the spare one and slot 1 a live argument, whose reference is ours.
     unsafe {
-        let result =
-            PyObject_Vectorcall(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
+        let result = vectorcall()(function.as_ptr(), slots.as_ptr().add(1), 1 | ARGUMENTS_OFFSET, ptr::null_mut());
         ffi::Py_DECREF(argument);
         result
     }

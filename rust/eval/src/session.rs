@@ -6,10 +6,15 @@ use pyo3::{
     types::{PyBytes, PyDict},
 };
 use rudf_columns::{BatchMemory, SparkType};
-use rudf_segment::message::{FunctionSpec, SessionMessage, SessionSpec, Settings};
+use rudf_segment::{
+    message::{FunctionSpec, SessionMessage, SessionSpec, Settings},
+    progress,
+    worker::FailureKind,
+};
 
 use crate::{
     error::{Place, SessionError, python_error},
+    keep::{self, Kept},
     row::RowFunction,
     stream::{BatchReader, StreamFunctions},
     vectorized::VectorizedFunctions,
@@ -52,6 +57,8 @@ pub struct Session {
     settings: Settings,
     functions: Functions,
     batches: usize,
+    /// The message and what it says, where batches that fail are to be kept.
+    kept: Option<(Vec<u8>, SessionSpec)>,
 }
 
 impl Session {
@@ -61,7 +68,8 @@ impl Session {
     /// `Environment` where this Python cannot run the functions, `Python` where one cannot be unpickled, `Internal` where
     /// the message is not understood.
     pub fn open(py: Python<'_>, message: &[u8]) -> Result<Self, SessionError> {
-        let message = SessionMessage::decode(message)?;
+        let bytes = message;
+        let message = SessionMessage::decode(bytes)?;
         let spec = &message.spec;
         check_version(py, &spec.python_version)?;
         check_packages(py, spec)?;
@@ -82,7 +90,8 @@ impl Session {
             }
             other => return Err(SessionError::internal(format!("eval type {other} is not known here"))),
         };
-        Ok(Self { inputs, settings: message.spec.settings, functions, batches: 0 })
+        let kept = spec.keep.is_some().then(|| (bytes.to_vec(), spec.clone()));
+        Ok(Self { inputs, settings: message.spec.settings, functions, batches: 0, kept })
     }
 
     /// Runs all functions over one batch: one array a function, each with the batch's number of rows.
@@ -93,13 +102,34 @@ impl Session {
     pub fn evaluate(&mut self, py: Python<'_>, batch: BatchMemory) -> Result<Vec<ArrayData>, SessionError> {
         let number = self.batches;
         self.batches += 1;
+        progress::of_this_process().begin_batch(number);
         let (rows, arrays) = batch.arrays(&self.inputs, &self.settings.session_time_zone)?;
         drop(batch);
+        let copies = self.kept.is_some().then(|| arrays.clone());
+        let evaluated = self.run(py, arrays, rows, number);
+        match (evaluated, copies) {
+            (Err(error), Some(copies)) if error.kind == FailureKind::Python => {
+                Err(self.keep(error, copies, rows, number))
+            }
+            (evaluated, _) => evaluated,
+        }
+    }
+
+    fn run(
+        &mut self,
+        py: Python<'_>,
+        arrays: Vec<ArrayData>,
+        rows: usize,
+        number: usize,
+    ) -> Result<Vec<ArrayData>, SessionError> {
         match &mut self.functions {
-            Functions::Rows(functions) => functions
-                .iter()
-                .map(|function| function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings))
-                .collect(),
+            Functions::Rows(functions) => {
+                let each = functions.iter().enumerate().map(|(index, function)| {
+                    progress::of_this_process().begin_function(index);
+                    function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings)
+                });
+                each.collect()
+            }
             Functions::Stream(_) => Err(SessionError::internal("a stream is not run batch by batch".to_owned())),
             Functions::Vectorized(functions) => {
                 functions.evaluate(py, arrays, rows, Place { batch: number, row: None }, &self.settings)
@@ -107,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Whether the functions take an iterator of batches and give one: then [`Self::run`] runs them.
+    /// Whether the functions take an iterator of batches and give one: then [`Self::run_stream`] runs them.
     #[must_use]
     pub fn is_stream(&self) -> bool {
         matches!(self.functions, Functions::Stream(_))
@@ -125,11 +155,19 @@ impl Session {
     ///
     /// # Errors
     /// `Python` where a function fails.
-    pub fn run(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> Result<(), SessionError> {
+    pub fn run_stream(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> Result<(), SessionError> {
         match &self.functions {
             Functions::Stream(functions) => functions.run(py, batches, &self.settings),
             _ => Err(SessionError::internal("this session is no stream".to_owned())),
         }
+    }
+
+    /// The failure of a batch, with where the batch was kept.
+    fn keep(&self, error: SessionError, arrays: Vec<ArrayData>, rows: usize, number: usize) -> SessionError {
+        let Some((message, spec)) = &self.kept else { return error };
+        let Some(keep) = &spec.keep else { return error };
+        let kept = Kept { keep, message, spec }.write(arrays, rows, number, &error.text);
+        SessionError { text: error.text + &keep::sentence(&kept), ..error }
     }
 }
 

@@ -40,6 +40,7 @@ native! {
     describe_host(host);
     stop_host(host);
     open_session(host, message, length);
+    await_opened(session, timeout_millis);
     close_session(session);
     interrupt_session(session);
     acquire_segment(session, capacity);
@@ -140,6 +141,12 @@ fn open_session(_: &mut Env<'_>, _: Class<'_>, host: jlong, message: jlong, leng
     // SAFETY: `host` came from `start_embedded` or `start_process`; the caller keeps the message until this returns.
     let (host, message) = unsafe { (borrow::<Host>(host)?, bytes(message, length)?) };
     host.open(message.to_vec()).map(to_handle::<Session>)
+}
+
+fn await_opened(_: &mut Env<'_>, _: Class<'_>, session: jlong, timeout_millis: jlong) -> Answer {
+    let timeout = Duration::from_millis(size(timeout_millis)? as u64);
+    // SAFETY: `session` came from `open_session`.
+    unsafe { borrow::<Session>(session) }?.opened(timeout).map(jlong::from)
 }
 
 fn close_session(_: &mut Env<'_>, _: Class<'_>, session: jlong) -> Answer {

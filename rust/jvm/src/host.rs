@@ -12,11 +12,11 @@ use crate::error::NativeError;
 
 /// Runs Python somewhere.
 pub trait WorkerHost: Send + Sync {
-    /// Opens a session from an encoded [`rudf_segment::message`].
+    /// Opens a session from an encoded [`rudf_segment::message`], and does not wait for its functions to be unpickled:
+    /// that is what [`WorkerSession::opened`] is for.
     ///
     /// # Errors
-    /// [`NativeError::Environment`] where this host cannot run the session at all, [`NativeError::Python`] where a
-    /// function cannot be unpickled.
+    /// [`NativeError::Environment`] where this host cannot run the session at all.
     fn open(&self, message: Vec<u8>) -> Result<Box<dyn WorkerSession>, NativeError>;
 
     /// One line of JSON about the Python that runs: `executable`, `version`, `packages`.
@@ -31,6 +31,14 @@ pub trait WorkerHost: Send + Sync {
 
 /// One operator's functions on one partition.
 pub trait WorkerSession: Send {
+    /// Whether the functions have been unpickled, which takes until at most `timeout`. Asked until it is so, before anything
+    /// else.
+    ///
+    /// # Errors
+    /// [`NativeError::Environment`] where this Python cannot run the functions, [`NativeError::Python`] where one cannot
+    /// be unpickled.
+    fn opened(&self, timeout: Duration) -> Result<bool, NativeError>;
+
     /// Memory of at least `capacity` bytes for the next batch.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ mod harness;
 use std::time::{Duration, Instant};
 
 use harness::{arrays, host, rows, submit, take};
-use rudf_jvm::host::WorkerHost;
 use rudf_segment::control::{self, Kind, Message};
 use rustix::net::RecvFlags;
 
@@ -77,14 +76,14 @@ fn cost_of_a_batch() {
     let message = rows("f = lambda v: v").message();
     let sessions = each(|| {
         for _ in 0..BATCHES / 100 {
-            let session = host.open(message.clone()).unwrap();
+            let session = harness::open(&host, message.clone()).unwrap();
             submit(&*session, &[1]);
             take(&*session).unwrap();
         }
     });
     println!("a session of one batch in a worker that waits: {:.0} us", sessions * 100.0);
     let start = Instant::now();
-    let many: Vec<_> = (0..32).map(|_| host.open(message.clone()).unwrap()).collect();
+    let many: Vec<_> = (0..32).map(|_| harness::open(&host, message.clone()).unwrap()).collect();
     println!("a new worker with its session: {:.1} ms", start.elapsed().as_secs_f64() * 1e3 / f64::from(31));
     drop(many);
 }

@@ -3,7 +3,9 @@
 
 mod harness;
 
-use harness::{PROCESS, SERVER, Udf, arrays, ask, evaluate, host, is_running, rows, submit, take, until};
+use std::thread;
+
+use harness::{PROCESS, SERVER, Udf, arrays, ask, evaluate, host, is_running, open, rows, submit, take, until};
 use rudf_jvm::{host::WorkerHost, process::ProcessHost};
 
 #[test]
@@ -51,7 +53,7 @@ impl Udf {
     fn open_cached(&self, host: &ProcessHost) -> Box<dyn rudf_jvm::host::WorkerSession> {
         use std::sync::OnceLock;
         static MESSAGE: OnceLock<Vec<u8>> = OnceLock::new();
-        host.open(MESSAGE.get_or_init(|| self.message()).clone()).unwrap()
+        open(host, MESSAGE.get_or_init(|| self.message()).clone()).unwrap()
     }
 }
 
@@ -70,7 +72,105 @@ fn a_worker_serves_one_session_after_another_and_unpickles_a_function_once() {
     );
     let message = counts.message();
     for _ in 0..5 {
-        assert_eq!(evaluate(&*host.open(message.clone()).unwrap(), &[0]).unwrap(), [1]);
+        assert_eq!(evaluate(&*open(&host, message.clone()).unwrap(), &[0]).unwrap(), [1]);
+    }
+}
+
+#[test]
+fn a_function_that_a_session_has_changed_is_another_ones_own() {
+    let host = host();
+    for definition in [
+        "n = 0\ndef f(v):\n    global n\n    n += 1\n    return n",
+        "import itertools\ncount = itertools.count(1)\ndef f(v):\n    return next(count)",
+        "seen = []\ndef f(v):\n    seen.append(v)\n    return len(seen)",
+        "def f(v):\n    f.n = getattr(f, 'n', 0) + 1\n    return f.n",
+        "class C:\n    n = 0\ndef f(v):\n    C.n += 1\n    return C.n",
+        "def made():\n    n = 0\n    def f(v):\n        nonlocal n\n        n += 1\n        return n\n    return f\nf = made()",
+        "def f(v, seen=[]):\n    seen.append(v)\n    return len(seen)",
+        "def numbers():\n    yield 1\n    yield 2\n    yield 1\nclass C:\n    def __init__(self): self.it = None\n\
+         c = C()\ndef f(v):\n    c.it = c.it or numbers()\n    return next(c.it)",
+    ] {
+        let message = rows(definition).message();
+        for _ in 0..3 {
+            assert_eq!(evaluate(&*open(&host, message.clone()).unwrap(), &[7, 7]).unwrap(), [1, 2], "{definition}");
+        }
+    }
+    let random = rows("import random\nrng = random.Random(42)\ndef f(v):\n    return rng.getrandbits(60)").message();
+    let drawn = [(); 3].map(|()| evaluate(&*open(&host, random.clone()).unwrap(), &[0, 0]).unwrap());
+    assert!(drawn[0] == drawn[1] && drawn[1] == drawn[2]);
+}
+
+#[test]
+fn what_a_function_changes_of_its_process_is_as_it_was_for_the_next() {
+    let host = host();
+    let changes = rows(
+        "def f(v):\n    import faulthandler, os, signal, sys\n    os.chdir('/')\n    os.environ['CHANGED'] = 'yes'\n\
+         \x20   del os.environ['OMP_NUM_THREADS']\n    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+         \x20   signal.signal(signal.SIGINT, lambda *_: None)\n    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n\
+         \x20   signal.alarm(1)\n    faulthandler.disable()\n    sys.stdout = None\n    sys.path.clear()\n    return os.getpid()",
+    );
+    let looks = rows(
+        "def f(v):\n    import faulthandler, os, signal, sys\n    import json.tool\n    as_it_was = (os.getcwd() != '/', 'CHANGED' not in os.environ,\n\
+         \x20       os.environ['OMP_NUM_THREADS'] == '1', signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,\n\
+         \x20       signal.getsignal(signal.SIGINT) is signal.default_int_handler,\n\
+         \x20       not signal.pthread_sigmask(signal.SIG_BLOCK, ()), faulthandler.is_enabled(), sys.stdout is not None)\n\
+         \x20   return os.getpid() if all(as_it_was) else -sum(1 << i for i, ok in enumerate(as_it_was) if not ok)",
+    );
+    assert_eq!(ask(&host, &changes), ask(&host, &looks));
+    let gone = rows(
+        "def f(v):\n    import os, tempfile\n    d = tempfile.mkdtemp()\n    os.chdir(d)\n    os.rmdir(d)\n    return os.getpid()",
+    );
+    assert_eq!(ask(&host, &gone), ask(&host, &looks));
+    // Python still writes down where it is.
+    let session = rows("def f(v):\n    import ctypes\n    ctypes.string_at(0)").open(&host);
+    assert!(harness::failure(&*session).contains("in f"));
+}
+
+#[test]
+fn sixty_four_sessions_run_at_once() {
+    let host = host();
+    let message = rows("def f(v):\n    import time\n    time.sleep(0.02)\n    return v * 2").message();
+    thread::scope(|scope| {
+        let tasks: Vec<_> = (0..64)
+            .map(|task| {
+                let (host, message) = (&host, message.clone());
+                scope.spawn(move || evaluate(&*open(host, message).unwrap(), &[task, 7]).unwrap())
+            })
+            .collect();
+        for (task, result) in (0..64).zip(tasks) {
+            assert_eq!(result.join().unwrap(), [2 * task, 14]);
+        }
+    });
+}
+
+/// Kilobytes of a process that are its own, and its descriptors.
+fn size(process: i64) -> (i64, usize) {
+    let told = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = told.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    let kilobytes = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    (kilobytes, std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count())
+}
+
+#[test]
+fn ten_thousand_batches_leave_memory_and_descriptors_flat_on_both_sides() {
+    let host = host();
+    let process = ask(&host, &PROCESS);
+    let session = rows("f = lambda v: v").open(&host);
+    let values: Vec<i64> = (0..500).collect();
+    let sizes = || [size(process), size(i64::from(std::process::id()))];
+    let mut early = sizes();
+    for batch in 0..10_000 {
+        if batch == 1000 {
+            early = sizes();
+        }
+        assert_eq!(evaluate(&*session, &values).unwrap(), values);
+    }
+    for ((before, files), (after, files_after)) in early.into_iter().zip(sizes()) {
+        // Other tests run in this process too.
+        assert!(
+            after < before + 30_000 && files_after < files + 200,
+            "{before} kB became {after}, {files} files {files_after}"
+        );
     }
 }
 
@@ -78,7 +178,7 @@ fn a_worker_serves_one_session_after_another_and_unpickles_a_function_once() {
 fn sessions_that_overlap_have_workers_of_their_own() {
     let host = host();
     let message = PROCESS.message();
-    let sessions: Vec<_> = (0..16).map(|_| host.open(message.clone()).unwrap()).collect();
+    let sessions: Vec<_> = (0..16).map(|_| open(&host, message.clone()).unwrap()).collect();
     let mut processes: Vec<_> = sessions.iter().map(|session| evaluate(&**session, &[0]).unwrap()[0]).collect();
     processes.sort_unstable();
     processes.dedup();
@@ -111,18 +211,21 @@ fn idle_workers_end_after_a_while() {
 }
 
 #[test]
-fn many_short_sessions_leave_descriptors_and_processes_flat() {
+fn ten_thousand_short_sessions_leave_descriptors_memory_and_processes_flat() {
     let host = host();
     let message = rows("f = lambda v: v").message();
-    let once = || assert_eq!(evaluate(&*host.open(message.clone()).unwrap(), &[5]).unwrap(), [5]);
+    let once = || assert_eq!(evaluate(&*open(&host, message.clone()).unwrap(), &[5]).unwrap(), [5]);
     let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
     let server = ask(&host, &SERVER);
     let children = || std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
     once();
     let before = (descriptors(), children());
-    for _ in 0..2000 {
+    let server_size = size(server);
+    for _ in 0..10_000 {
         once();
     }
+    let grown = size(server);
+    assert!(grown.0 < server_size.0 + 2000 && grown.1 <= server_size.1 + 8, "{server_size:?} became {grown:?}");
     // Other tests of this process open descriptors too, but not hundreds.
     assert!(descriptors() < before.0 + 200, "{} descriptors, {} before", descriptors(), before.0);
     assert_eq!(children(), before.1);
@@ -152,7 +255,7 @@ fn workers_draw_different_random_numbers() {
         "def f(v):\n    import numpy.random\n    return int(numpy.random.randint(1 << 60))",
     ] {
         let message = rows(draws).message();
-        let sessions = [host.open(message.clone()).unwrap(), host.open(message).unwrap()];
+        let sessions = [open(&host, message.clone()).unwrap(), open(&host, message).unwrap()];
         let drawn = sessions.map(|session| evaluate(&*session, &[0, 0]).unwrap());
         assert_ne!(drawn[0], drawn[1]);
     }

@@ -8,7 +8,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::frame::{Frame, Label, Role, Step};
+use crate::frame::{Filler, Frame, Label, Role, Step};
+use crate::global::Reference;
+use crate::known::Known;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
 
@@ -17,7 +19,6 @@ pub(crate) const HEAP_TYPE: u64 = 1 << 9;
 
 /// Entries of a class's `__dict__` that the bare class has already or that belong to this process.
 const NOT_ATTRIBUTES: &[&str] = &[
-    "__dict__",
     "__weakref__",
     "__module__",
     "__qualname__",
@@ -30,10 +31,35 @@ const NOT_ATTRIBUTES: &[&str] = &[
     "__annotations_cache__",
 ];
 
+/// What a class can have an attribute of its own for, but cannot be given it later: `type` has something of that name.
+const ONLY_AT_BIRTH: &[&str] = &[
+    "__dict__",
+    "__class__",
+    "__name__",
+    "__bases__",
+    "__base__",
+    "__mro__",
+    "__flags__",
+    "__basicsize__",
+    "__itemsize__",
+    "__dictoffset__",
+    "__weakrefoffset__",
+    "__text_signature__",
+];
+
 impl<'py> Saver<'py> {
     /// A class.
     pub(crate) fn class(&mut self, class: &Bound<'py, PyType>) -> Rest<'py> {
         let obj = class.as_any();
+        if let Some(name) = self.known.builtin_types.get(&(obj.as_ptr() as usize))
+            && self.options.protocol >= 4
+            && !self.options.is_by_value("builtins")
+            && self.known.extension_registry.bind(self.py).is_empty()
+        {
+            let reference =
+                Reference { module: intern!(self.py, "builtins").clone(), name: name.bind(self.py).clone() };
+            return self.save_reference(obj, &reference);
+        }
         if self.singleton_type(obj)? {
             return Ok(None);
         }
@@ -46,12 +72,15 @@ impl<'py> Saver<'py> {
         if let Some(reference) = self.reference(obj)? {
             return self.save_reference(obj, &reference);
         }
-        if let Some(name) = self.name_in_types(obj)? {
-            self.standard("types", &name)?;
-            return Ok(None);
-        }
-        if let Some(reference) = self.alias(obj)? {
-            return self.save_reference(obj, &reference);
+        let module = class.getattr(intern!(self.py, "__module__"))?;
+        if !module.cast::<PyString>().is_ok_and(|module| module == "__main__") {
+            if let Some(name) = self.name_in_types(obj)? {
+                self.standard("types", &name)?;
+                return Ok(None);
+            }
+            if let Some(reference) = self.alias(obj)? {
+                return self.save_reference(obj, &reference);
+            }
         }
         let flags: u64 = class.getattr(intern!(self.py, "__flags__"))?.extract()?;
         if flags & HEAP_TYPE == 0 {
@@ -93,30 +122,23 @@ impl<'py> Saver<'py> {
         if let Some(plain) = self.plain_enum(class, &attributes)? {
             return self.plain_enum_by_value(class, &key, plain, &attributes);
         }
-        let mut steps = self.shielded_bases(class)?;
-        let shielded = !steps.is_empty();
-        if shielded {
-            steps.insert(0, Step::Op(&[op::MARK]));
-            steps.push(Step::Op(&[op::TUPLE]));
+        let mut make = self.shielded_bases(class)?;
+        if !make.is_empty() {
+            make.splice(0..0, [Step::Receiver("shielded"), Step::Op(&[op::MARK])]);
+            make.push(Step::Op(&[op::TUPLE]));
         }
-        steps.splice(
-            0..0,
-            [Step::Receiver("define"), Step::Op(&[op::MARK]), Step::Receiver(""), Step::Text(key.clone())],
-        );
-        if shielded {
-            steps.insert(4, Step::Receiver("shielded"));
-        }
-        self.maker(class, &mut steps)?;
-        steps.extend([
+        self.maker(class, &mut make)?;
+        make.extend([
             Step::Text(name),
             Step::Save(bases, Role::Data, Label::Part("bases")),
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ]);
-        self.namespace(class, &attributes, &mut steps)?;
-        steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
+        self.namespace(class, &attributes, &mut make)?;
+        make.push(Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]));
+        let mut steps = self.tracked(class.as_any(), &key, make)?;
         let members = self.enum_members(class, &attributes)?;
         self.new_members(class, &members, &mut steps)?;
-        self.fill_steps(class, &key, &attributes, &mut steps)?;
+        self.fill_steps(class, &key, &attributes, true, &mut steps)?;
         self.member_states(&key, &members, &mut steps)?;
         self.registered_subclasses(class, &mut steps)?;
         Ok(Some(Frame::script(steps)))
@@ -126,6 +148,9 @@ impl<'py> Saver<'py> {
     fn shielded_bases(&self, class: &Bound<'py, PyType>) -> PyResult<Vec<Step<'py>>> {
         let mut steps = Vec::new();
         for base in mro(class)?.iter().skip(1) {
+            if base.is(self.py.get_type::<PyAny>()) {
+                break;
+            }
             let own = base.getattr(intern!(self.py, "__dict__"))?;
             if own.contains(intern!(self.py, "__init_subclass__"))? && self.reference(&base)?.is_none() {
                 steps.push(Step::Save(base, Role::Data, Label::Silent));
@@ -142,10 +167,12 @@ impl<'py> Saver<'py> {
             steps.push(Step::Global("builtins", "type"));
             return Ok(());
         }
-        let runs = self.reference(metaclass.as_any())?.is_some()
-            && !self.builds_from_members(&metaclass)?
-            && !needs_keywords(metaclass.as_any(), "__new__")?
-            && !needs_keywords(metaclass.as_any(), "__init__")?;
+        let needs = |method| needs_keywords(self.known, metaclass.as_any(), method);
+        let runs = metaclass.is(&self.known.abstract_metaclass)
+            || self.reference(metaclass.as_any())?.is_some()
+                && !self.builds_from_members(&metaclass)?
+                && !needs(intern!(py, "__new__"))?
+                && !needs(intern!(py, "__init__"))?;
         if runs {
             steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
             return Ok(());
@@ -177,8 +204,8 @@ impl<'py> Saver<'py> {
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
-        for name in ["__module__", "__qualname__"] {
-            let value = class.getattr(name)?;
+        for (name, text) in [("__module__", intern!(py, "__module__")), ("__qualname__", intern!(py, "__qualname__"))] {
+            let value = class.getattr(text)?;
             steps.push(Step::Name(name));
             match value.cast_into::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
@@ -194,12 +221,15 @@ impl<'py> Saver<'py> {
             steps.push(Step::Name("__orig_bases__"));
             steps.push(Step::Save(bases, Role::Data, Label::Part("__orig_bases__")));
         }
-        // A property of that name can only be given at birth.
-        if let Some(dict) = attributes.get_item(intern!(py, "__dict__"))?
-            && !dict.get_type().is(&self.known.getset)
-        {
-            steps.push(Step::Name("__dict__"));
-            steps.push(Step::Save(dict, Role::Data, Label::Part("__dict__")));
+        for (name, value) in attributes.iter() {
+            if let Ok(name) = name.cast::<PyString>()
+                && let Some(name) =
+                    name.to_str().ok().and_then(|name| ONLY_AT_BIRTH.iter().find(|other| **other == name))
+                && !value.get_type().is(&self.known.getset)
+            {
+                steps.push(Step::Name(name));
+                steps.push(Step::Save(value, Role::Data, Label::Part(name)));
+            }
         }
         self.check_bases(class)
     }
@@ -219,7 +249,11 @@ impl<'py> Saver<'py> {
             if !own.contains(intern!(py, "__init_subclass__"))? {
                 continue;
             }
-            if self.reference(&base)?.is_some() && needs_keywords(&base, "__init_subclass__")? {
+            if base.is(py.get_type::<PyAny>()) {
+                return Ok(());
+            }
+            let hook = intern!(py, "__init_subclass__");
+            if self.reference(&base)?.is_some() && needs_keywords(self.known, &base, hook)? {
                 return Err(self.pickling_error(&format!(
                     "cannot pickle the class '{}' by value: {}.__init_subclass__ wants keywords that a class does not keep",
                     class.fully_qualified_name()?,
@@ -237,30 +271,46 @@ impl<'py> Saver<'py> {
         class: &Bound<'py, PyType>,
         key: &Bound<'py, PyString>,
         attributes: &Bound<'py, PyDict>,
+        sets_members: bool,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
+        let filler = self.filler(class, sets_members)?;
+        steps.reserve(3 * attributes.len() + 8);
         let before = steps.len();
-        steps.extend([
-            Step::Receiver("define"),
-            Step::Receiver(""),
-            Step::Text(key.clone()),
-            Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
-            Step::Op(&[op::EMPTY_DICT, op::MARK]),
-        ]);
+        if filler == Filler::Build {
+            steps.push(Step::Target(key.clone(), class.clone().into_any(), filler));
+            steps.push(Step::Op(&[op::NONE, op::EMPTY_DICT, op::MARK]));
+        }
         let begun = steps.len();
-        self.attribute_steps(class, attributes, steps)?;
+        self.attribute_steps(class, key, attributes, filler, steps)?;
         if steps.len() == begun {
             steps.truncate(before);
-        } else {
-            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::TUPLE3, op::REDUCE, op::POP]));
+        } else if filler == Filler::Build {
+            steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD, op::POP]));
         }
         Ok(())
     }
 
+    /// How the receiver sets the attributes of a class: `BUILD` does it where no metaclass and no `__setstate__` is in its way.
+    fn filler(&self, class: &Bound<'py, PyType>, sets_members: bool) -> PyResult<Filler> {
+        let py = self.py;
+        let plain = py.get_type::<PyType>().getattr(intern!(py, "__setattr__"))?;
+        let metaclass = class.get_type();
+        // The metaclass of enums guards its members only, which are no attributes here.
+        let usual = metaclass.is(py.get_type::<PyType>())
+            || metaclass.getattr(intern!(py, "__setattr__"))?.is(&plain)
+            || self.enum_metaclass()?.is_some_and(|enums| metaclass.is(&enums) && !sets_members);
+        let is_usual = usual && class.getattr_opt(intern!(py, "__setstate__"))?.is_none();
+        Ok(if is_usual { Filler::Build } else { Filler::Calls })
+    }
+
+    /// The names and values of the attributes, as items of a dictionary or as calls.
     fn attribute_steps(
         &mut self,
         class: &Bound<'py, PyType>,
+        class_key: &Bound<'py, PyString>,
         attributes: &Bound<'py, PyDict>,
+        filler: Filler,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
@@ -273,14 +323,22 @@ impl<'py> Saver<'py> {
             let text = name.to_str()?;
             let is_slot =
                 value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
-            if NOT_ATTRIBUTES.contains(&text) || is_slot || (text == "__doc__" && value.is_none()) {
+            let is_made = NOT_ATTRIBUTES.contains(&text) || ONLY_AT_BIRTH.contains(&text);
+            if is_made || is_slot || (text == "__doc__" && value.is_none()) {
                 continue;
+            }
+            if filler == Filler::Calls {
+                steps.push(Step::Global("builtins", "type.__setattr__"));
+                steps.push(Step::Target(class_key.clone(), class.clone().into_any(), filler));
             }
             let label = Label::Attribute(name.clone());
             steps.push(Step::Text(name));
             match value.cast_into_exact::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
                 Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, label)),
+            }
+            if filler == Filler::Calls {
+                steps.push(Step::Op(&[op::TUPLE3, op::REDUCE, op::POP]));
             }
         }
         Ok(())
@@ -292,7 +350,7 @@ impl<'py> Saver<'py> {
         if !class.get_type().is_subclass(self.known.abstract_metaclass.bind(py))? {
             return Ok(());
         }
-        let Ok(dump) = py.import("_abc")?.getattr("_get_dump")?.call1((class,)) else { return Ok(()) };
+        let Ok(dump) = self.known.abstract_dump.bind(py).call1((class,)) else { return Ok(()) };
         let mut subclasses = Vec::new();
         for reference in dump.get_item(0)?.try_iter()? {
             let subclass = reference?.call0()?;
@@ -329,11 +387,16 @@ pub(crate) fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTupl
 }
 
 /// Whether a method written in Python has keyword-only parameters without a default.
-fn needs_keywords(holder: &Bound<'_, PyAny>, method: &str) -> PyResult<bool> {
+fn needs_keywords(known: &Known, holder: &Bound<'_, PyAny>, method: &Bound<'_, PyString>) -> PyResult<bool> {
     let py = holder.py();
-    let function = holder.getattr(method)?;
-    let function = function.getattr_opt(intern!(py, "__func__"))?.unwrap_or(function);
-    let Some(code) = function.getattr_opt(intern!(py, "__code__"))? else { return Ok(false) };
+    let mut function = holder.getattr(method)?;
+    if [&known.method, &known.class_method, &known.static_method].iter().any(|class| function.get_type().is(*class)) {
+        function = function.getattr(intern!(py, "__func__"))?;
+    }
+    if !function.get_type().is(&known.function) {
+        return Ok(false);
+    }
+    let code = function.getattr(intern!(py, "__code__"))?;
     let required: usize = code.getattr(intern!(py, "co_kwonlyargcount"))?.extract()?;
     if required == 0 {
         return Ok(false);

@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     Raw,
     /// A string.
     Text,
+    /// A string that nothing else holds.
+    Unique,
     /// A tuple of so many strings, which follow; its own bytes are what it is shared by.
     Names(u32),
     /// A byte string too long for `Raw`.
@@ -337,7 +339,7 @@ impl<'py> Reader<'py, '_> {
 
     /// An integer attribute, written as it is.
     fn count(&mut self, code: &Bound<'py, PyAny>, part: &Getter) -> PyResult<i64> {
-        let value = part.of(code)?.extract()?;
+        let value = part.int_of(code)?;
         self.out.int(value);
         Ok(value)
     }
@@ -382,7 +384,11 @@ impl<'py> Reader<'py, '_> {
         let mut qualname = name.clone();
         if since_311 {
             qualname = get.qualname.of(code)?;
-            self.out.string(&qualname)?;
+            if qualname.is(&name) || qualname.eq(&name)? {
+                self.out.string(&qualname)?;
+            } else {
+                with_utf8(&qualname, |text| self.out.piece(Kind::Unique, text))?;
+            }
         }
         self.count(code, &get.firstlineno)?;
         self.byte_string(code, &get.linetable)?;

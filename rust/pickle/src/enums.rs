@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::class::{HEAP_TYPE, mro};
-use crate::frame::{Frame, Label, Role, Step};
+use crate::frame::{Filler, Frame, Label, Role, Step};
 use crate::opcodes as op;
 use crate::save::{Rest, Saver, is_leaf};
 
@@ -123,17 +123,18 @@ impl<'py> Saver<'py> {
         members: &[Member<'py>],
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
-        if members.is_empty() {
-            return Ok(());
-        }
-        steps.extend([Step::Receiver("states"), Step::Receiver(""), Step::Text(key.clone()), Step::Op(&[op::MARK])]);
         for member in members {
             let state = member.object.getattr(intern!(self.py, "__dict__"))?;
-            steps.push(Step::Save(member.object.clone(), Role::Data, Label::Silent));
-            steps.push(Step::Save(state, Role::State, Label::Silent));
-            steps.push(Step::Op(&[op::TUPLE2]));
+            steps.extend([
+                Step::Global("builtins", "dict.update"),
+                Step::Global("builtins", "getattr"),
+                Step::Target(key.clone(), member.object.clone(), Filler::Build),
+                Step::Name("__dict__"),
+                Step::Op(&[op::TUPLE2, op::REDUCE]),
+                Step::Save(state, Role::State, Label::Silent),
+                Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
+            ]);
         }
-        steps.push(Step::Op(&[op::TUPLE, op::TUPLE3, op::REDUCE, op::POP]));
         Ok(())
     }
 
@@ -237,14 +238,15 @@ impl<'py> Saver<'py> {
         let py = self.py;
         let data = |value: Bound<'py, PyAny>| Step::Save(value, Role::Data, Label::Silent);
         let mut steps = vec![
-            Step::Receiver("define"),
-            Step::Op(&[op::MARK]),
-            Step::Receiver(""),
-            Step::Text(key.clone()),
-            Step::Global("functools", "partial"),
             data(plain.base.clone()),
-            Step::Op(&[op::TUPLE1, op::EMPTY_DICT, op::MARK]),
+            Step::Text(class.getattr(intern!(py, "__name__"))?.cast_into()?),
+            Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ];
+        for (name, value) in plain.values.iter() {
+            steps.push(Step::Text(name.cast_into()?));
+            steps.push(Step::Save(value, Role::Data, Label::Part("value")));
+        }
+        steps.push(Step::Op(&[op::SETITEMS, op::TUPLE, op::EMPTY_DICT, op::MARK]));
         let mixed = plain.mixin.is_some();
         let mut keywords = vec![("module", class.getattr(intern!(py, "__module__"))?)];
         keywords.push(("qualname", class.getattr(intern!(py, "__qualname__"))?));
@@ -258,13 +260,7 @@ impl<'py> Saver<'py> {
             }
         }
         steps.push(Step::Op(&[op::SETITEMS, op::NEWOBJ_EX]));
-        steps.push(Step::Text(class.getattr(intern!(py, "__name__"))?.cast_into()?));
-        steps.push(Step::Op(&[op::EMPTY_DICT, op::MARK]));
-        for (name, value) in plain.values.iter() {
-            steps.push(Step::Text(name.cast_into()?));
-            steps.push(Step::Save(value, Role::Data, Label::Part("value")));
-        }
-        steps.extend([Step::Op(&[op::SETITEMS, op::TUPLE, op::REDUCE]), Step::Memoize(class.clone().into_any())]);
+        let mut steps = self.tracked(class.as_any(), &key, steps)?;
         let rest = PyDict::new(py);
         for (name, value) in attributes.iter() {
             let Ok(text) = name.cast::<PyString>() else { continue };
@@ -279,7 +275,7 @@ impl<'py> Saver<'py> {
             }
             rest.set_item(&name, value)?;
         }
-        self.fill_steps(class, key, &rest, &mut steps)?;
+        self.fill_steps(class, key, &rest, false, &mut steps)?;
         Ok(Some(Frame::script(steps)))
     }
 

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyWeakrefReference};
 
 use crate::code::{self, FileNames, Kind, Template};
+use crate::global::Frequent;
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
@@ -218,8 +219,9 @@ impl<'py> Saver<'py> {
                     let number = self.memo.put_hashed(bytes, piece.hash);
                     self.writer.put(number);
                 }
+                Kind::Unique => self.writer.text(bytes),
                 Kind::Bytes => self.writer.raw_bytes_object(bytes),
-                Kind::Maker => self.standard("types", "CodeType")?,
+                Kind::Maker => self.frequent(Frequent::CodeType)?,
                 Kind::Unmarshal => self.standard("marshal", "loads")?,
                 Kind::Builtin => self.standard("builtins", &String::from_utf8_lossy(bytes))?,
                 Kind::FrozensetBegins => {
@@ -246,6 +248,7 @@ impl<'py> Saver<'py> {
             return Ok(());
         }
         self.memo.stamped = true;
+        self.writer.prefer_bare();
         let (module, name) = ("_frozen_importlib_external", "_classify_pyc");
         if self.options.protocol >= 4 {
             self.writer.text(module.as_bytes());

@@ -34,9 +34,20 @@ pub(crate) enum Label<'py> {
     Attribute(Bound<'py, PyString>),
 }
 
+/// How the attributes of an object are set at the receiver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Filler {
+    /// By one `BUILD`.
+    Build,
+    /// By calls of `type.__setattr__`.
+    Calls,
+}
+
 /// One thing to do in a script.
 pub(crate) enum Step<'py> {
     Save(Bound<'py, PyAny>, Role, Label<'py>),
+    /// What a weak reference refers to.
+    SaveWeak(Bound<'py, PyAny>),
     /// A persistent id: not asked for a persistent id of its own.
     Id(Bound<'py, PyAny>),
     /// A string of the structure, shared by value.
@@ -52,6 +63,10 @@ pub(crate) enum Step<'py> {
     Method(String, String),
     /// A function of the registry that travels along: see `tracking.rs`.
     Receiver(&'static str),
+    /// Has the memo of the reader keep what is on top of the stack.
+    Hold,
+    /// What takes the attributes of this object at the receiver, by its key.
+    Target(Bound<'py, PyString>, Bound<'py, PyAny>, Filler),
     Enter(Box<Frame<'py>>),
 }
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString, PyTuple};
@@ -14,21 +15,22 @@ use pyo3::types::{PyDict, PyModule, PyString, PyTuple};
 use crate::facts::CodeFacts;
 use crate::frame::{Frame, GlobalsFrame, Label, Role, Step};
 use crate::functions_ffi::FunctionParts;
-use crate::global::type_name;
+use crate::global::{Frequent, type_name};
 use crate::memo::FastMap;
 use crate::opcodes as op;
-use crate::save::{Rest, Saver};
+use crate::save::{Rest, Saver, is_leaf};
 
 /// One globals dictionary of the sender and what of it has been written.
-struct SharedGlobals {
+struct SharedGlobals<'py> {
     number: u32,
-    done: FastMap<Box<[u8]>, ()>,
+    /// By address: names, which are interned.
+    done: FastMap<usize, Bound<'py, PyString>>,
 }
 
 /// What the functions of one dump share.
 #[derive(Default)]
-pub(crate) struct FunctionState {
-    globals: FastMap<usize, SharedGlobals>,
+pub(crate) struct FunctionState<'py> {
+    globals: FastMap<usize, SharedGlobals<'py>>,
     /// Code that is known to be met again in this dump.
     pub(crate) read: FastMap<usize, Arc<CodeFacts>>,
 }
@@ -36,6 +38,11 @@ pub(crate) struct FunctionState {
 impl<'py> Saver<'py> {
     /// A Python function: by reference if the receiver can import it.
     pub(crate) fn function(&mut self, function: &Bound<'py, PyAny>) -> Rest<'py> {
+        // The most frequent answer takes one look.
+        let module = FunctionParts::of(function).module()?;
+        if module.is_some_and(|module| module.cast::<PyString>().is_ok_and(|module| module == "__main__")) {
+            return self.function_by_value(function);
+        }
         match self.reference(function)? {
             Some(reference) => self.save_reference(function, &reference),
             None => self.function_by_value(function),
@@ -50,7 +57,7 @@ impl<'py> Saver<'py> {
         };
         let globals = globals.cast_into::<PyDict>()?;
         let closure = parts.closure()?.and_then(|cells| cells.cast_into::<PyTuple>().ok());
-        self.standard("types", "FunctionType")?;
+        self.frequent(Frequent::FunctionType)?;
         if closure.is_some() {
             self.writer.byte(op::MARK);
         }
@@ -66,6 +73,7 @@ impl<'py> Saver<'py> {
             }
         }
         self.memoize(function);
+        self.attributes(function, &globals, &facts, &mut steps)?;
         if !facts.globals.is_empty() {
             steps.push(Step::Enter(Box::new(Frame::Globals(Box::new(GlobalsFrame {
                 dict: globals.clone(),
@@ -75,7 +83,6 @@ impl<'py> Saver<'py> {
                 open: false,
             })))));
         }
-        self.attributes(function, &globals, &facts, &mut steps)?;
         if steps.is_empty() {
             return Ok(None);
         }
@@ -93,14 +100,15 @@ impl<'py> Saver<'py> {
         self.writer.byte(op::EMPTY_DICT);
         let number = self.memo.put_anonymous();
         self.writer.put(number);
-        self.functions.globals.insert(address, SharedGlobals { number, done: FastMap::default() });
+        let done = FastMap::with_capacity_and_hasher(14, Default::default());
+        self.functions.globals.insert(address, SharedGlobals { number, done });
         // C code that imports something while the function runs looks for the builtins here, and nowhere else: pyarrow
         // aborts the process where they are missing.
         // Every module of Python code has them; `builtins` itself takes longer to look up when it is loaded.
         self.text(b"__builtins__");
         self.standard("types", "__builtins__")?;
         self.writer.byte(op::SETITEM);
-        self.mark_global(globals, "__builtins__");
+        self.mark_global(globals, intern!(self.py, "__builtins__"));
         for (key, name) in
             [("__name__", intern!(self.py, "__name__")), ("__package__", intern!(self.py, "__package__"))]
         {
@@ -110,7 +118,7 @@ impl<'py> Saver<'py> {
                 self.text(key.as_bytes());
                 self.name(text)?;
                 self.writer.byte(op::SETITEM);
-                self.mark_global(globals, key);
+                self.mark_global(globals, name);
             }
         }
         Ok(number)
@@ -132,16 +140,18 @@ impl<'py> Saver<'py> {
         self.writer.put(number);
         self.writer.byte(op::POP);
         // The module's state holds everything.
-        let names = namespace.keys().iter().filter_map(|name| name.extract::<String>().ok());
-        let done = names.map(|name| (name.into_bytes().into_boxed_slice(), ())).collect();
+        let names = namespace.keys().iter().filter_map(|name| name.cast_into::<PyString>().ok());
+        let names = names.map(|name| interned(&name));
+        let done = names.map(|name| (name.as_ptr() as usize, name)).collect();
         self.functions.globals.insert(address, SharedGlobals { number, done });
         Ok(())
     }
 
     /// Notes that a global is written; false if it was before.
-    fn mark_global(&mut self, globals: &Bound<'py, PyDict>, name: &str) -> bool {
+    fn mark_global(&mut self, globals: &Bound<'py, PyDict>, name: &Bound<'py, PyString>) -> bool {
         let shared = self.functions.globals.get_mut(&(globals.as_ptr() as usize));
-        shared.is_some_and(|shared| shared.done.insert(name.as_bytes().into(), ()).is_none())
+        let name = interned(name);
+        shared.is_some_and(|shared| shared.done.insert(name.as_ptr() as usize, name).is_none())
     }
 
     pub(crate) fn advance_globals(&mut self, frame: &mut GlobalsFrame<'py>) -> Rest<'py> {
@@ -149,7 +159,7 @@ impl<'py> Saver<'py> {
             frame.next += 1;
             let Some(value) = frame.dict.get_item(&name)? else { continue };
             let text = name.to_str()?;
-            if !self.mark_global(&frame.dict, text) {
+            if !self.mark_global(&frame.dict, &name) {
                 self.submodules(&value, &frame.facts)?;
                 continue;
             }
@@ -349,6 +359,27 @@ impl<'py> Saver<'py> {
             return Ok(());
         }
         // The function is on top of the stack here: globals and cells leave it there.
+        let at_once = attributes.is_none()
+            && self.options.persistent_id.is_none()
+            && self.options.protocol >= 3
+            && self.trace.is_none()
+            && slots.iter().all(|(_, value)| {
+                let tuple = value.cast_exact::<PyTuple>();
+                value.is_exact_instance_of::<PyString>() || tuple.is_ok_and(|tuple| tuple.iter_borrowed().all(is_leaf))
+            });
+        if at_once {
+            self.writer.bytes(&[op::NONE, op::EMPTY_DICT, op::MARK]);
+            for (key, value) in slots {
+                self.text(key.as_bytes());
+                match value.cast_into::<PyString>() {
+                    Ok(text) => self.name(&text)?,
+                    // Leaves need no frame.
+                    Err(other) => drop(self.save(&other.into_inner(), Role::Data)?),
+                }
+            }
+            self.writer.bytes(&[op::SETITEMS, op::TUPLE2, op::BUILD]);
+            return Ok(());
+        }
         match attributes {
             None => steps.push(Step::Op(&[op::NONE])),
             Some(attributes) => steps.push(Step::Save(attributes.into_any(), Role::State, Label::Silent)),
@@ -369,6 +400,19 @@ impl<'py> Saver<'py> {
         steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD]));
         Ok(())
     }
+}
+
+/// The one string of the interpreter with this text, which lives as long as what holds the names: code, or a module.
+fn interned<'py>(name: &Bound<'py, PyString>) -> Bound<'py, PyString> {
+    if name.is_exact_instance_of::<PyString>() {
+        let mut text = name.clone().into_ptr();
+        // SAFETY: takes over the reference to a live string, and puts one to the interned string in its place.
+        unsafe {
+            ffi::PyUnicode_InternInPlace(&raw mut text);
+            return Bound::from_owned_ptr(name.py(), text).cast_into_unchecked();
+        }
+    }
+    name.clone()
 }
 
 /// The type of what a cell holds, for a trace.

@@ -1,16 +1,49 @@
-//! Attributes of builtin objects, fetched through their descriptors: a third of what a look-up by name takes.
+//! Attributes of builtin objects, fetched through their descriptors: a third of what a look-up by name takes. Plain fields
+//! are read where their descriptor says that they are.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_char, c_int};
 
 use pyo3::ffi::{self, PyObject, PyTypeObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
+
+/// `PyMemberDescrObject`, as every CPython since 2.2 has it; not in the limited API.
+#[repr(C)]
+struct MemberDescriptor {
+    object: PyObject,
+    owner: *mut PyTypeObject,
+    name: *mut PyObject,
+    qualified_name: *mut PyObject,
+    member: *const Member,
+}
+
+/// `PyMemberDef`.
+#[repr(C)]
+struct Member {
+    name: *const c_char,
+    kind: c_int,
+    offset: isize,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+/// `T_INT` and `T_OBJECT` of `structmember.h`.
+const KIND_INT: c_int = 1;
+const KIND_OBJECT: c_int = 6;
+
+/// Where a plain field stands in its object.
+#[derive(Clone, Copy)]
+enum Field {
+    Int(isize),
+    Object(isize),
+}
 
 /// One attribute of one builtin type.
 pub(crate) struct Getter {
     name: &'static str,
     descriptor: Py<PyAny>,
     get: Option<ffi::descrgetfunc>,
+    field: Option<Field>,
     owner: *mut PyTypeObject,
 }
 
@@ -32,7 +65,24 @@ impl Getter {
             let slot = ffi::PyType_GetSlot(ffi::Py_TYPE(descriptor.as_ptr()), TP_DESCR_GET);
             (!slot.is_null()).then(|| std::mem::transmute::<*mut std::ffi::c_void, ffi::descrgetfunc>(slot))
         };
-        Ok(Self { name, descriptor: descriptor.unbind(), get, owner: class.as_type_ptr() })
+        let owner = class.as_type_ptr();
+        let field = field(&descriptor, name, owner);
+        Ok(Self { name, descriptor: descriptor.unbind(), get, field, owner })
+    }
+
+    /// The attribute of `obj`, where it is an integer.
+    ///
+    /// # Errors
+    /// What the attribute raises, or what is raised for something else than an integer of 64 bits.
+    #[inline]
+    pub(crate) fn int_of(&self, obj: &Bound<'_, PyAny>) -> PyResult<i64> {
+        match self.field {
+            // SAFETY: `obj` is an instance of exactly the type whose descriptor has told the offset of this `int`.
+            Some(Field::Int(offset)) if obj.get_type_ptr() == self.owner => unsafe {
+                Ok(i64::from(obj.as_ptr().byte_offset(offset).cast::<c_int>().read()))
+            },
+            _ => self.of(obj)?.extract(),
+        }
     }
 
     /// The attribute of `obj`.
@@ -42,6 +92,16 @@ impl Getter {
     #[inline]
     pub(crate) fn of<'py>(&self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let class = obj.get_type_ptr();
+        if let Some(Field::Object(offset)) = self.field
+            && class == self.owner
+        {
+            // SAFETY: as in `int_of`; the field is null or holds a live object, to which a reference of our own is taken.
+            let value = unsafe {
+                let place = obj.as_ptr().byte_offset(offset).cast::<*mut PyObject>();
+                Bound::from_borrowed_ptr_or_opt(obj.py(), place.read())
+            };
+            return Ok(value.unwrap_or_else(|| obj.py().None().into_bound(obj.py())));
+        }
         match self.get {
             // SAFETY: `obj` is an instance of exactly the type that the descriptor belongs to; the function returns a
             // new reference, or null with an exception.
@@ -50,6 +110,32 @@ impl Getter {
                 Bound::from_owned_ptr_or_err(obj.py(), value)
             },
             _ => obj.getattr(self.name),
+        }
+    }
+}
+
+/// The field behind a descriptor, if it is a plain one.
+fn field(descriptor: &Bound<'_, PyAny>, name: &str, owner: *mut PyTypeObject) -> Option<Field> {
+    let class = descriptor.get_type();
+    let size: usize = class.getattr("__basicsize__").ok()?.extract().ok()?;
+    if class.name().ok()? != "member_descriptor" || size != size_of::<MemberDescriptor>() {
+        return None;
+    }
+    // SAFETY: the descriptor is alive and as large as what is read. What it points to is trusted only where the owner,
+    // whose address is known, is where it should be; members are constants of the interpreter.
+    unsafe {
+        let descriptor = descriptor.as_ptr().cast::<MemberDescriptor>();
+        if (*descriptor).owner != owner || (*descriptor).member.is_null() {
+            return None;
+        }
+        let member = &*(*descriptor).member;
+        if member.name.is_null() || CStr::from_ptr(member.name).to_str() != Ok(name) {
+            return None;
+        }
+        match member.kind {
+            KIND_INT => Some(Field::Int(member.offset)),
+            KIND_OBJECT => Some(Field::Object(member.offset)),
+            _ => None,
         }
     }
 }

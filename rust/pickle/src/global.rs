@@ -42,7 +42,14 @@ impl<'py> Saver<'py> {
         if module_name == "__main__" || self.options.is_by_value(module_name) {
             return Ok(None);
         }
-        let found = self.find(module_name, name.to_str()?, obj).is_some();
+        // The name as it is first: nearly every module and name is found so.
+        let holder = self.modules.get_item(&module)?;
+        let plain = holder.and_then(|holder| holder.cast_into::<PyModule>().ok());
+        let plain = plain.map(|module| module.dict().get_item(&name)).transpose()?.flatten();
+        let found = match plain {
+            Some(value) => value.is(obj),
+            None => self.find(module_name, name.to_str()?, obj).is_some(),
+        };
         Ok(found.then_some(Reference { module, name }))
     }
 
@@ -97,18 +104,25 @@ impl<'py> Saver<'py> {
 
     /// Writes a reference to `obj` and remembers it.
     pub(crate) fn save_reference(&mut self, obj: &Bound<'py, PyAny>, reference: &Reference<'py>) -> Rest<'py> {
+        self.held_now(obj);
         if let Some(code) = self.extension_code(reference)? {
             self.writer.extension(code);
             return Ok(None);
         }
+        let (module, name) = (reference.module.to_str()?, reference.name.to_str()?);
         if self.options.protocol >= 4 {
+            let has_getter = module == "builtins" && !name.contains('.') && self.getter(module, name).is_some();
+            if has_getter || self.has_standard(module, name) {
+                let number = self.standard_numbered(module, name)?;
+                self.memo.alias(obj, number);
+                return Ok(None);
+            }
             self.name(&reference.module)?;
             self.name(&reference.name)?;
             self.writer.byte(op::STACK_GLOBAL);
             self.memoize(obj);
             return Ok(None);
         }
-        let (module, name) = (reference.module.to_str()?, reference.name.to_str()?);
         // One look-up in another: what holds the object may be the object itself under this name, too.
         let mut parts = name.split('.');
         let first = parts.next().unwrap_or(name);
@@ -151,28 +165,70 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
+    /// The bound `get` of a module's dictionary, where the pickle has one or has a use for it.
+    ///
+    /// A look-up of the reader's own takes as long as four calls of it: `types` is asked several times for each function,
+    /// `builtins` for what classes are made of.
+    fn getter(&self, module: &str, name: &str) -> Option<&'static str> {
+        let has = |getter: &str| self.has_standard("types", getter);
+        match module {
+            "types" => {
+                let is_part = matches!(name, "FunctionType" | "CodeType" | "CellType" | "__builtins__");
+                (is_part || has(TYPES)).then_some(TYPES)
+            }
+            "builtins" => (has(BUILTINS) || has(TYPES)).then_some(BUILTINS),
+            _ => None,
+        }
+    }
+
+    /// Whether such a reference is written.
+    pub(crate) fn has_standard(&self, module: &str, name: &str) -> bool {
+        self.memo.get_text(&standard_key(module, name)).is_some()
+    }
+
     /// Writes a reference to something of the standard library, once per pickle.
     pub(crate) fn standard(&mut self, module: &str, name: &str) -> PyResult<()> {
-        // No UTF-8, so that it cannot be taken for a string.
-        let mut short = [0xff; 64];
-        let long;
-        let len = module.len() + name.len() + 2;
-        let key = if len <= short.len() {
-            short[1..=module.len()].copy_from_slice(module.as_bytes());
-            short[module.len() + 2..len].copy_from_slice(name.as_bytes());
-            &short[..len]
-        } else {
-            long = [b"\xff", module.as_bytes(), b"\xff", name.as_bytes()].concat();
-            &long
-        };
-        let hash = memo::hash(key);
-        if let Some(number) = self.memo.get_hashed(key, hash) {
+        self.standard_numbered(module, name).map(|_| ())
+    }
+
+    /// The same for what every function names.
+    pub(crate) fn frequent(&mut self, what: Frequent) -> PyResult<()> {
+        if let Some(number) = self.frequent[what as usize] {
             self.writer.get(number);
             return Ok(());
         }
-        if self.options.protocol >= 4 {
+        let name = match what {
+            Frequent::FunctionType => "FunctionType",
+            Frequent::CodeType => "CodeType",
+        };
+        self.frequent[what as usize] = Some(self.standard_numbered("types", name)?);
+        Ok(())
+    }
+
+    /// The same; returns its number in the memo.
+    fn standard_numbered(&mut self, module: &str, name: &str) -> PyResult<u32> {
+        let key = standard_key(module, name);
+        let hash = memo::hash(&key);
+        if let Some(number) = self.memo.get_hashed(&key, hash) {
+            self.writer.get(number);
+            return Ok(number);
+        }
+        if self.options.protocol >= 4
+            && !name.contains('.')
+            && let Some(getter) = self.getter(module, name)
+        {
+            self.standard("types", getter)?;
+            match self.memo.get_text(name.as_bytes()) {
+                Some(number) => self.writer.get(number),
+                None => self.writer.text(name.as_bytes()),
+            }
+            self.writer.bytes(&[op::TUPLE1, op::REDUCE]);
+        } else if self.options.protocol >= 4 {
             self.text(module.as_bytes());
-            self.text(name.as_bytes());
+            match self.memo.get_text(name.as_bytes()) {
+                Some(number) => self.writer.get(number),
+                None => self.writer.text(name.as_bytes()),
+            }
             self.writer.byte(op::STACK_GLOBAL);
         } else if let Some((parent, last)) = name.rsplit_once('.') {
             self.standard("builtins", "getattr")?;
@@ -182,9 +238,9 @@ impl<'py> Saver<'py> {
         } else {
             self.old_global(module, name)?;
         }
-        let number = self.memo.put_hashed(key, hash);
+        let number = self.memo.put_hashed(&key, hash);
         self.writer.put(number);
-        Ok(())
+        Ok(number)
     }
 
     /// A module: imported at the receiver, or rebuilt there if it was made at run time.
@@ -192,6 +248,7 @@ impl<'py> Saver<'py> {
         let name = module.getattr(intern!(self.py, "__name__"))?.cast_into::<PyString>()?;
         let text = name.to_str()?;
         if self.modules.contains(&name)? && !self.options.is_by_value(text) {
+            self.held_now(module);
             self.import(text)?;
             self.memoize(module);
             return Ok(None);
@@ -282,6 +339,63 @@ impl<'py> Saver<'py> {
         let names =
             self.known.types_module.bind(self.py).getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
         Ok(names.iter().find(|(_, value)| value.is(class)).and_then(|(name, _)| name.extract().ok()))
+    }
+}
+
+/// What every function names.
+#[derive(Clone, Copy)]
+pub(crate) enum Frequent {
+    FunctionType,
+    CodeType,
+}
+
+/// Getters of `types`: its own names, and those of `builtins`.
+const TYPES: &str = "__dict__.get";
+pub(crate) const BUILTINS: &str = "__builtins__.get";
+
+/// The key by which the memo knows something of the standard library: no UTF-8, so that it cannot be taken for a string.
+fn standard_key(module: &str, name: &str) -> Key {
+    let mut key = Key::default();
+    for part in [module, name] {
+        key.push(b"\xff");
+        key.push(part.as_bytes());
+    }
+    key
+}
+
+/// A short byte string that rarely needs the heap.
+struct Key {
+    short: [u8; 64],
+    len: usize,
+    long: Vec<u8>,
+}
+
+impl Default for Key {
+    fn default() -> Self {
+        Self { short: [0; 64], len: 0, long: Vec::new() }
+    }
+}
+
+impl Key {
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.len + bytes.len();
+        if self.long.is_empty() && end <= self.short.len() {
+            self.short[self.len..end].copy_from_slice(bytes);
+        } else {
+            if self.long.is_empty() {
+                self.long.extend_from_slice(&self.short[..self.len]);
+            }
+            self.long.extend_from_slice(bytes);
+        }
+        self.len = end;
+    }
+}
+
+impl std::ops::Deref for Key {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::{PyDict, PyModule, PyString, PyType};
 
 use crate::code::Opmap;
 use crate::getters::Getters;
+use crate::memo::FastMap;
 
 /// See the module's sentence. All of it lives as long as the interpreter.
 pub(crate) struct Known {
@@ -16,9 +17,12 @@ pub(crate) struct Known {
     pub(crate) module: Py<PyType>,
     pub(crate) method: Py<PyType>,
     pub(crate) pickle_buffer: Py<PyType>,
+    pub(crate) weak_reference: Py<PyType>,
     pub(crate) getset: Py<PyType>,
     pub(crate) slot: Py<PyType>,
     pub(crate) abstract_metaclass: Py<PyType>,
+    /// `_abc._get_dump`: the registry of an abstract base class.
+    pub(crate) abstract_dump: Py<PyAny>,
     pub(crate) static_method: Py<PyType>,
     pub(crate) class_method: Py<PyType>,
     pub(crate) property: Py<PyType>,
@@ -41,6 +45,8 @@ pub(crate) struct Known {
     /// Module and name under which an older Python knows an object: `fix_imports` of protocol 2.
     pub(crate) old_names: Py<PyDict>,
     pub(crate) old_modules: Py<PyDict>,
+    /// By address: the names of types that a builtin name stands for.
+    pub(crate) builtin_types: FastMap<usize, Py<PyString>>,
 }
 
 static KNOWN: PyOnceLock<Known> = PyOnceLock::new();
@@ -72,9 +78,11 @@ impl Known {
             module: class("ModuleType")?,
             method: class("MethodType")?,
             pickle_buffer: pickle.getattr("PickleBuffer")?.cast_into::<PyType>()?.unbind(),
+            weak_reference: py.import("_weakref")?.getattr("ref")?.cast_into::<PyType>()?.unbind(),
             getset: class("GetSetDescriptorType")?,
             slot: class("MemberDescriptorType")?,
             abstract_metaclass: py.import("abc")?.getattr("ABCMeta")?.cast_into::<PyType>()?.unbind(),
+            abstract_dump: py.import("_abc")?.getattr("_get_dump")?.unbind(),
             static_method: builtin("staticmethod")?,
             class_method: builtin("classmethod")?,
             property: builtin("property")?,
@@ -95,11 +103,25 @@ impl Known {
                 py.version_info().minor,
             )?,
             magic: py.import("_frozen_importlib_external")?.getattr("MAGIC_NUMBER")?.extract()?,
-            version: format!("code pickled by Python {}.{}", py.version_info().major, py.version_info().minor),
+            version: format!("pickled by Python {}.{}", py.version_info().major, py.version_info().minor),
             old_names: compat.getattr("REVERSE_NAME_MAPPING")?.cast_into::<PyDict>()?.unbind(),
+            builtin_types: builtin_types(&builtins)?,
             old_modules: compat.getattr("REVERSE_IMPORT_MAPPING")?.cast_into::<PyDict>()?.unbind(),
         })
     }
+}
+
+fn builtin_types(builtins: &Bound<'_, PyModule>) -> PyResult<FastMap<usize, Py<PyString>>> {
+    let mut types = FastMap::default();
+    for (name, value) in builtins.dict().iter() {
+        if let (Ok(name), Ok(class)) = (name.cast_into::<PyString>(), value.cast::<PyType>())
+            && class.name()?.as_any().eq(&name)?
+            && class.module()?.to_str()? == "builtins"
+        {
+            types.insert(class.as_ptr() as usize, name.unbind());
+        }
+    }
+    Ok(types)
 }
 
 fn opmap(py: Python<'_>) -> PyResult<Opmap> {

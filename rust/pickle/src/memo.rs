@@ -118,6 +118,13 @@ impl Memo {
         number
     }
 
+    /// Has `obj` found under a number that is given already.
+    pub(crate) fn alias(&mut self, obj: &Bound<'_, PyAny>, number: u32) {
+        if has_room(&mut self.by_address) && self.keep(obj) {
+            self.by_address.insert(obj.as_ptr() as usize, number);
+        }
+    }
+
     /// Whether memory was refused on the way. To be asked now and then.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed

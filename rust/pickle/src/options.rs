@@ -30,6 +30,8 @@ pub(crate) struct Options<'py> {
     pub(crate) dispatch_table: Option<Bound<'py, PyAny>>,
     /// Reducers of our own for what the standard library refuses.
     pub(crate) reducers: Option<&'static Reducers>,
+    /// Whether the receiver has PySpark, and is to know classes by their keys there, too.
+    pub(crate) for_pyspark: bool,
     /// Modules whose functions and classes go by value, their submodules included.
     pub(crate) by_value: Vec<String>,
 }
@@ -60,6 +62,7 @@ impl Options<'_> {
             reducer_override: None,
             dispatch_table: None,
             reducers: None,
+            for_pyspark: false,
             by_value: Vec::new(),
         })
     }

@@ -29,17 +29,20 @@ pub(crate) fn pickle_set_reducers(
 
 /// Pickles `obj`.
 ///
-/// `protocol` is 2 to 5 (the default). `by_value` holds names of modules whose functions and classes go by value.
+/// `protocol` is 2 to 5 (the default). `by_value` holds names of modules whose functions and classes go by value. Where
+/// the receiver is a worker of PySpark, `for_pyspark` has its own pickler know the classes that travel.
 #[pyfunction]
-#[pyo3(signature = (obj, protocol=None, buffer_callback=None, by_value=Vec::new()))]
+#[pyo3(signature = (obj, protocol=None, buffer_callback=None, by_value=Vec::new(), for_pyspark=false))]
 pub(crate) fn pickle_dumps<'py>(
     py: Python<'py>,
     obj: &Bound<'py, PyAny>,
     protocol: Option<i64>,
     buffer_callback: Option<Bound<'py, PyAny>>,
     by_value: Vec<String>,
+    for_pyspark: bool,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let mut options = Options::new(protocol)?;
+    options.for_pyspark = for_pyspark;
     options.buffer_callback = buffer_callback;
     options.by_value = by_value;
     options.reducers = REDUCERS.get(py);

@@ -1,6 +1,6 @@
 //! Objects that say how to rebuild them: `copyreg`, `__reduce_ex__`, `__reduce__`, and what they return.
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyBaseException, PyKeyError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyIterator, PyString, PyTuple, PyType};
@@ -30,6 +30,9 @@ pub(crate) enum TypePlan<'py> {
     Property,
     /// A builtin function: by name, unless it is bound to an instance.
     Builtin,
+    /// An exception, which does not tell its cause.
+    Exception,
+    WeakReference,
     Ellipsis,
 }
 
@@ -67,6 +70,8 @@ impl<'py> Saver<'py> {
             TypePlan::Code => self.lone_code(obj),
             TypePlan::Method => self.method(obj),
             TypePlan::Builtin => self.builtin(obj),
+            TypePlan::Exception => self.exception(obj, class),
+            TypePlan::WeakReference => self.weak_reference(obj),
             TypePlan::Wrapper(name) => {
                 let function = obj.getattr(intern!(py, "__func__"))?;
                 Ok(Some(Frame::script(vec![
@@ -119,6 +124,12 @@ impl<'py> Saver<'py> {
         if class.is(known.ellipsis.bind(py).get_type()) || class.is(known.not_implemented.bind(py).get_type()) {
             return Ok(TypePlan::Ellipsis);
         }
+        if class.is_subclass_of::<PyBaseException>()? {
+            return Ok(TypePlan::Exception);
+        }
+        if class.is(&known.weak_reference) {
+            return Ok(TypePlan::WeakReference);
+        }
         if let Some(reducers) = self.options.reducers
             && let Some(reducer) = reducers.always.bind(py).get_item(class)?
         {
@@ -164,16 +175,10 @@ impl<'py> Saver<'py> {
         // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
         let key = self.key_of(obj)?;
         let arguments = reduced.get_item(1)?.cast_into::<PyTuple>()?;
-        let mut steps = vec![
-            Step::Receiver("define"),
-            Step::Op(&[op::MARK]),
-            Step::Receiver(""),
-            Step::Text(key),
-            Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent),
-        ];
-        steps.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
-        steps.extend([Step::Op(&[op::TUPLE, op::REDUCE]), Step::Memoize(obj.clone())]);
-        Ok(Some(Frame::script(steps)))
+        let mut make = vec![Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent)];
+        make.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
+        make.push(Step::Op(&[op::TUPLE, op::REDUCE]));
+        Ok(Some(Frame::script(self.tracked(obj, &key, make)?)))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.
@@ -405,6 +410,51 @@ impl<'py> Saver<'py> {
         }
         steps.push(Step::Op(&[op::TUPLE2, op::REDUCE]));
         steps.push(Step::Memoize(method.clone()));
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// As the exception says, and its cause with its other attributes.
+    fn exception(&mut self, exception: &Bound<'py, PyAny>, class: &Bound<'py, PyType>) -> Rest<'py> {
+        let py = self.py;
+        let reduced = exception.call_method1(intern!(py, "__reduce_ex__"), (self.options.protocol,))?;
+        let cause = exception.getattr(intern!(py, "__cause__"))?;
+        let setstate = intern!(py, "__setstate__");
+        let Ok(parts) = reduced.cast::<PyTuple>() else { return self.save_reduced(exception, &reduced) };
+        if cause.is_none()
+            || !(2..=3).contains(&parts.len())
+            || !class.getattr(setstate)?.is(&py.get_type::<PyBaseException>().getattr(setstate)?)
+        {
+            return self.save_reduced(exception, &reduced);
+        }
+        let state = match parts.get_item(2) {
+            Ok(state) if !state.is_none() => match state.cast_into::<PyDict>() {
+                Ok(state) => state.copy()?,
+                Err(_) => return self.save_reduced(exception, &reduced),
+            },
+            _ => PyDict::new(py),
+        };
+        state.set_item(intern!(py, "__cause__"), cause)?;
+        let parts = PyTuple::new(py, [parts.get_item(0)?, parts.get_item(1)?, state.into_any()])?;
+        self.save_reduced(exception, parts.as_any())
+    }
+
+    /// A weak reference: to an object that something else in the pickle has to hold.
+    fn weak_reference(&mut self, reference: &Bound<'py, PyAny>) -> Rest<'py> {
+        let object = reference.call0()?;
+        if object.is_none() {
+            return Err(
+                self.pickling_error("cannot pickle 'weakref.ReferenceType' object: what it referred to is gone")
+            );
+        }
+        let mut steps = vec![Step::Global("_weakref", "ref"), Step::SaveWeak(object)];
+        let callback = reference.getattr(intern!(self.py, "__callback__"))?;
+        if callback.is_none() {
+            steps.push(Step::Op(&[op::TUPLE1, op::REDUCE]));
+        } else {
+            steps.push(Step::Save(callback, Role::Data, Label::Part("callback")));
+            steps.push(Step::Op(&[op::TUPLE2, op::REDUCE]));
+        }
+        steps.push(Step::Memoize(reference.clone()));
         Ok(Some(Frame::script(steps)))
     }
 

@@ -39,12 +39,18 @@ pub(crate) struct Saver<'py> {
     pub(crate) options: Options<'py>,
     pub(crate) modules: Bound<'py, PyDict>,
     pub(crate) plans: FastMap<usize, TypePlan<'py>>,
-    pub(crate) functions: FunctionState,
+    pub(crate) functions: FunctionState<'py>,
     /// Frames below the one that runs.
     pub(crate) stack: Vec<Frame<'py>>,
     /// How many of them are scripts.
     reductions: usize,
     ticks: u32,
+    /// What is pickled.
+    root: Option<Bound<'py, PyAny>>,
+    /// By address: objects that only weak references hold so far, with the error that it is if it stays so.
+    weak: FastMap<usize, PyErr>,
+    /// Numbers of `FunctionType` and `CodeType`, which every function needs.
+    pub(crate) frequent: [Option<u32>; 2],
     /// What each part takes, where that was asked for: see `trace.rs`.
     pub(crate) trace: Option<Box<Trace>>,
 }
@@ -67,6 +73,9 @@ impl<'py> Saver<'py> {
             reductions: 0,
             // The first look comes early: a small dump needs none, the next thousand objects of a large one might not fit.
             ticks: PAUSE_INTERVAL - 64,
+            root: None,
+            weak: FastMap::default(),
+            frequent: [None; 2],
             trace: None,
         })
     }
@@ -76,8 +85,10 @@ impl<'py> Saver<'py> {
     /// # Errors
     /// `PicklingError` with the path to the object that cannot be written, or whatever user code raised on the way.
     pub(crate) fn run(&mut self, root: &Bound<'py, PyAny>) -> PyResult<()> {
+        self.root = Some(root.clone());
         let outcome = self.save(root, Role::Data).and_then(|rest| self.drive(rest));
-        outcome.map_err(|error| self.explain(root, error))
+        outcome.map_err(|error| self.explain(root, error))?;
+        self.weak.drain().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
     fn drive(&mut self, start: Option<Frame<'py>>) -> PyResult<()> {
@@ -156,6 +167,7 @@ impl<'py> Saver<'py> {
                             script.label = Label::Part("persistent id");
                             self.save_itself(&id, Role::Data)?
                         }
+                        Step::SaveWeak(object) => self.save_weak(&object)?,
                         Step::Enter(frame) => Some(*frame),
                         other => self.small_step(other)?,
                     };
@@ -177,8 +189,13 @@ impl<'py> Saver<'py> {
             Step::Global(module, name) => self.standard(module, name)?,
             Step::Method(module, name) => self.standard(&module, &name)?,
             Step::Receiver(name) => self.receiver(name)?,
+            Step::Hold => {
+                let number = self.memo.put_anonymous();
+                self.writer.put(number);
+            }
+            Step::Target(key, obj, filler) => self.target(&key, &obj, filler)?,
             Step::Memoize(obj) => self.memoize_result(&obj),
-            Step::Save(..) | Step::Id(_) | Step::Enter(_) => {}
+            Step::Save(..) | Step::SaveWeak(_) | Step::Id(_) | Step::Enter(_) => {}
         }
         Ok(None)
     }
@@ -223,6 +240,7 @@ impl<'py> Saver<'py> {
         }
         if let Some(number) = self.memo.get(obj) {
             self.writer.get(number);
+            self.held_now(obj);
             return Ok(None);
         }
         if obj.is_exact_instance_of::<PyString>() {
@@ -256,6 +274,29 @@ impl<'py> Saver<'py> {
             return self.pickle_buffer(obj);
         }
         self.object(obj)
+    }
+
+    /// Writes what a weak reference refers to. Where that is the first place with it, another has to follow.
+    fn save_weak(&mut self, obj: &Bound<'py, PyAny>) -> Rest<'py> {
+        if let Some(number) = self.memo.get(obj) {
+            self.writer.get(number);
+            return Ok(None);
+        }
+        let message =
+            "cannot pickle 'weakref.ReferenceType' object: nothing else in the pickle holds what it refers to";
+        let mut error = self.pickling_error(message);
+        if let Some(root) = self.root.clone() {
+            error = self.explain(&root, error);
+        }
+        self.weak.insert(obj.as_ptr() as usize, error);
+        self.save(obj, Role::Data)
+    }
+
+    /// An object that goes by weak reference is held by something else, too.
+    pub(crate) fn held_now(&mut self, obj: &Bound<'py, PyAny>) {
+        if !self.weak.is_empty() {
+            self.weak.remove(&(obj.as_ptr() as usize));
+        }
     }
 
     /// Writes values that have no identity worth keeping: `None`, booleans, numbers.

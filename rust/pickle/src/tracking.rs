@@ -6,9 +6,12 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType, PyWeakrefReference};
 
 use crate::code::{self, FileNames, Template};
+use crate::frame::{Filler, Label, Role, Step};
+use crate::functions_ffi::FunctionParts;
+use crate::global::BUILTINS;
 use crate::known::known;
 use crate::opcodes as op;
 use crate::save::Saver;
@@ -19,22 +22,25 @@ const RECEIVER: &str = include_str!("receiver.py");
 const REGISTRY: &str = include_str!("registry.py");
 
 /// The name of the registry in `copyreg`.
-const NAME: &str = "_rudf_1";
+const NAME: &str = "_rudf";
 
 /// The functions of the receiver's half.
-const HELPERS: [&str; 4] = ["define", "shielded", "member", "states"];
+const HELPERS: [&str; 2] = ["shielded", "member"];
 
 /// The registry of this process, and the functions that others need.
 struct Registry {
     classes: Py<PyAny>,
     /// Keys by address: whether a key is still that of the object, `references` says.
     keys: Py<PyDict>,
-    /// Weak references by key.
+    /// Weak references by key: `classes` itself, as the dictionary that it is.
     references: Py<PyDict>,
     /// Keys of what was defined here.
     own: Py<PySet>,
     /// How many keys were given with the same digest.
     counts: Py<PyDict>,
+    /// `functools.partial`, and the registry's `pop`: what forgets a key.
+    partial: Py<PyAny>,
+    pop: Py<PyAny>,
     helpers: Vec<Template>,
 }
 
@@ -86,13 +92,24 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
         let dict = |name: &str| -> PyResult<Py<PyDict>> { Ok(classes.getattr(name)?.cast_into::<PyDict>()?.unbind()) };
         Ok(Registry {
             keys: dict("keys_by_address")?,
-            references: dict("data")?,
+            references: classes.cast::<PyDict>()?.clone().unbind(),
             own: classes.getattr("own")?.cast_into::<PySet>()?.unbind(),
             counts: dict("counts")?,
+            partial: py.import("functools")?.getattr("partial")?.unbind(),
+            pop: classes.getattr("pop")?.unbind(),
             classes: classes.clone().unbind(),
             helpers,
         })
     })
+}
+
+/// Whether a class has the hash of its identity: a metaclass may forbid it.
+fn is_hashable(obj: &Bound<'_, PyAny>) -> bool {
+    let hash_of = |class: Bound<'_, PyType>| class.getattr("__hash__").map(Bound::unbind);
+    match (hash_of(obj.get_type()), hash_of(obj.py().get_type::<PyType>())) {
+        (Ok(own), Ok(usual)) => own.is(&usual) || !obj.is_instance_of::<PyType>(),
+        _ => false,
+    }
 }
 
 /// Two lanes of multiplications, eight bytes at a time: fast, the same everywhere, and nobody gains from a collision.
@@ -120,15 +137,99 @@ impl Digest {
         word(bytes.len() as u64);
     }
 
-    /// Sixteen characters.
+    /// Eleven characters.
     fn text(&self) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mixed = (self.0 ^ (self.0 >> 32) ^ self.1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        format!("{:016x}", mixed ^ (mixed >> 29))
+        let mixed = mixed ^ (mixed >> 29);
+        (0..11).map(|place| char::from(LETTERS[(mixed >> (6 * place)) as usize % 64])).collect()
     }
 }
 
 impl<'py> Saver<'py> {
-    /// Puts a function of the receiver's half on the pickle's stack, or its registry.
+    /// The steps of something that the receiver makes once and finds again by its key: `make` writes, from the mark on
+    /// that stands above `partial`, a call of that.
+    ///
+    /// In Python: `setdefault(key, ref(get(key, partial(*make))(), partial(pop, key)))()`. What is called is either the weak
+    /// reference of what is there or the function that makes it; a thread that comes second takes what the first one set.
+    pub(crate) fn tracked(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        key: &Bound<'py, PyString>,
+        make: Vec<Step<'py>>,
+    ) -> PyResult<Vec<Step<'py>>> {
+        let mut steps = Vec::with_capacity(make.len() + 32);
+        steps.extend([
+            Step::Receiver("setdefault"),
+            Step::Text(key.clone()),
+            Step::Global("_weakref", "ref"),
+            Step::Receiver("get"),
+            Step::Text(key.clone()),
+            Step::Global("functools", "partial"),
+            Step::Op(&[op::MARK]),
+        ]);
+        steps.extend(make);
+        steps.extend([
+            Step::Op(&[op::TUPLE2, op::REDUCE, op::EMPTY_TUPLE, op::REDUCE]),
+            Step::Hold,
+            Step::Global("functools", "partial"),
+            Step::Receiver("pop"),
+            Step::Text(key.clone()),
+            Step::Op(&[
+                op::TUPLE2,
+                op::REDUCE,
+                op::TUPLE2,
+                op::REDUCE,
+                op::TUPLE2,
+                op::REDUCE,
+                op::EMPTY_TUPLE,
+                op::REDUCE,
+            ]),
+            Step::Memoize(obj.clone()),
+        ]);
+        if self.options.for_pyspark && is_hashable(obj) {
+            self.tell_pyspark(key, obj)?;
+            // Its workers pickle their rows with its own pickler: told the key, that one sends it along, and the class of such a
+            // row is found where it comes from, and by other workers.
+            steps.extend([
+                Step::Global("pyspark.cloudpickle.cloudpickle", "_lookup_class_or_track"),
+                Step::Text(key.clone()),
+                Step::Save(obj.clone(), Role::Data, Label::Silent),
+                Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
+            ]);
+        }
+        Ok(steps)
+    }
+
+    /// Leaves on the pickle's stack what takes the attributes of `obj`: `obj`, or where it is the receiver's own, something
+    /// that is forgotten.
+    pub(crate) fn target(
+        &mut self,
+        key: &Bound<'py, PyString>,
+        obj: &Bound<'py, PyAny>,
+        filler: Filler,
+    ) -> PyResult<()> {
+        let again = (filler == Filler::Calls).then(|| [b"\xff\xff", key.to_string_lossy().as_bytes()].concat());
+        if let Some(number) = again.as_ref().and_then(|again| self.memo.get_text(again)) {
+            self.writer.get(number);
+            return Ok(());
+        }
+        self.receiver("get")?;
+        self.name(key)?;
+        self.writer.bytes(if again.is_some() { &[op::NONE, op::TUPLE2] } else { &[op::TUPLE1] });
+        match self.memo.get(obj) {
+            Some(number) => self.writer.get(number),
+            None => self.writer.byte(op::NONE),
+        }
+        self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
+        if let Some(again) = again {
+            let number = self.memo.put_text(&again);
+            self.writer.put(number);
+        }
+        Ok(())
+    }
+
+    /// Puts a function of the receiver's half on the pickle's stack, or its registry (no name), or a method of that.
     pub(crate) fn receiver(&mut self, name: &'static str) -> PyResult<()> {
         let mut key = [0xff; 16];
         let key = &mut key[..name.len() + 2];
@@ -143,11 +244,19 @@ impl<'py> Saver<'py> {
             self.standard("types", "FunctionType")?;
             self.template(&known.helpers[index])?;
             self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
-        } else {
+        } else if name.is_empty() {
             self.standard("copyreg", "__dict__.setdefault")?;
             self.writer.text(NAME.as_bytes());
-            self.standard("weakref", "WeakValueDictionary")?;
-            self.writer.bytes(&[op::EMPTY_TUPLE, op::REDUCE, op::TUPLE2, op::REDUCE]);
+            self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
+        } else {
+            if self.options.protocol >= 4 && !self.has_standard("types", BUILTINS) {
+                self.standard("types", BUILTINS)?;
+                self.writer.byte(op::POP);
+            }
+            self.standard("builtins", "getattr")?;
+            self.receiver("")?;
+            self.writer.text(name.as_bytes());
+            self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
         }
         let number = self.memo.put_text(key);
         self.writer.put(number);
@@ -171,7 +280,8 @@ impl<'py> Saver<'py> {
         loop {
             let count = next()?;
             let key = if count == 0 { digest.clone() } else { PyString::new(py, &format!("{digest}.{count}")) };
-            let reference = known.classes.bind(py).call_method1(intern!(py, "reference"), (&key, obj))?;
+            let forget = known.partial.bind(py).call1((&known.pop, &key))?;
+            let reference = PyWeakrefReference::new_with(obj, forget)?;
             // Another thread may have given it a key meanwhile. From here to the entries no Python code runs.
             if let Some(key) = known.key(obj)? {
                 return Ok(key);
@@ -183,15 +293,35 @@ impl<'py> Saver<'py> {
             known.own.bind(py).add(&key)?;
             known.references.bind(py).set_item(&key, reference)?;
             known.keys.bind(py).set_item(obj.as_ptr() as usize, &key)?;
-            known.classes.bind(py).call_method1(intern!(py, "given"), (&key, obj))?;
+            self.tidy(known)?;
             return Ok(key);
         }
+    }
+
+    /// Makes room among the keys now and then.
+    fn tidy(&self, known: &Registry) -> PyResult<()> {
+        let py = self.py;
+        let classes = known.classes.bind(py);
+        if known.keys.bind(py).len() > 2 * known.references.bind(py).len() + 1000 {
+            classes.call_method0(intern!(py, "tidy"))?;
+        }
+        Ok(())
+    }
+
+    /// Has the pickler of PySpark know the key in this process, too: what its workers send back names the class by it.
+    fn tell_pyspark(&self, key: &Bound<'py, PyString>, obj: &Bound<'py, PyAny>) -> PyResult<()> {
+        let py = self.py;
+        if let Some(module) = self.modules.get_item(intern!(py, "pyspark.cloudpickle.cloudpickle"))? {
+            let track = module.getattr(intern!(py, "_lookup_class_or_track"))?;
+            track.call1((key, obj))?;
+        }
+        Ok(())
     }
 
     fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<String> {
         let py = self.py;
         let mut digest = Digest::new();
-        for name in ["__module__", "__qualname__", "__name__"] {
+        for name in [intern!(py, "__module__"), intern!(py, "__qualname__"), intern!(py, "__name__")] {
             if let Some(value) = obj.getattr_opt(name)? {
                 self.digest_value(&mut digest, &value, 0)?;
             }
@@ -221,9 +351,11 @@ impl<'py> Saver<'py> {
             // In base 16: Python limits the length of decimal ones.
             digest.add(value.call_method1(intern!(py, "__format__"), ("x",))?.str()?.to_string_lossy().as_bytes());
         } else if value.get_type().is(&self.known.function) {
-            let facts = self.code_facts_kept(&value.getattr(intern!(py, "__code__"))?)?;
-            digest.add(&facts.template.data);
-            if let Ok(cells) = value.getattr(intern!(py, "__closure__"))?.cast::<PyTuple>()
+            let parts = FunctionParts::of(value);
+            if let Some(code) = parts.code()? {
+                digest.add(&self.code_facts_kept(&code)?.template.data);
+            }
+            if let Some(cells) = parts.closure()?.and_then(|cells| cells.cast_into::<PyTuple>().ok())
                 && depth < 3
             {
                 for cell in cells.iter() {

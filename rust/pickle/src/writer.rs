@@ -15,6 +15,8 @@ const FRAME_TARGET: usize = 64 * 1024;
 /// Shorter frames are written bare.
 const FRAME_MIN: usize = 4;
 const FRAME_HEADER: usize = 9;
+/// Where the first frame begins: after `PROTO`.
+const BEGIN: usize = 2;
 
 /// Bytes that belong at an offset of the stream, held instead of copied.
 enum Held<'py> {
@@ -37,12 +39,16 @@ pub(crate) struct Writer<'py> {
     held: Vec<(usize, Held<'py>)>,
     held_len: usize,
     frame_start: Option<usize>,
+    /// What the headers of frames take in `out`.
+    headers_len: usize,
     /// Where the open frame is full; never, while none is open.
     frame_end: usize,
     framing: bool,
     protocol: u8,
     /// Memory was refused: what is here is no longer a pickle.
     failed: bool,
+    /// Whether a frame that holds the whole pickle is left out.
+    bare: bool,
 }
 
 impl<'py> Writer<'py> {
@@ -54,10 +60,12 @@ impl<'py> Writer<'py> {
             held: Vec::new(),
             held_len: 0,
             frame_start: None,
+            headers_len: 0,
             frame_end: usize::MAX,
             framing: protocol >= 4,
             protocol,
             failed: false,
+            bare: false,
         }
     }
 
@@ -83,6 +91,7 @@ impl<'py> Writer<'py> {
         self.failed = true;
         // What is lost anyway is given back, so that the error can be raised.
         self.out = Vec::new();
+        self.headers_len = 0;
         self.held.clear();
         self.frame_start = None;
         self.frame_end = usize::MAX;
@@ -96,9 +105,16 @@ impl<'py> Writer<'py> {
             self.extend(&[0; FRAME_HEADER]);
             if !self.failed {
                 self.frame_start = Some(start);
+                self.headers_len += FRAME_HEADER;
                 self.frame_end = self.out.len() + FRAME_TARGET;
             }
         }
+    }
+
+    /// To be called for a pickle of definitions, which the standard library would not write: the header of a frame is nine
+    /// bytes that no reader of a small pickle needs.
+    pub(crate) fn prefer_bare(&mut self) {
+        self.bare = true;
     }
 
     /// Fills in the open frame's header, or takes the header out of a frame too short for one.
@@ -111,12 +127,13 @@ impl<'py> Writer<'py> {
             self.out[start + 1..start + FRAME_HEADER].copy_from_slice(&(len as u64).to_le_bytes());
         } else {
             self.out.drain(start..start + FRAME_HEADER);
+            self.headers_len -= FRAME_HEADER;
         }
     }
 
     /// How many bytes stand here: where the next one will be, but for the headers of frames.
     pub(crate) fn position(&self) -> usize {
-        self.out.len() + self.held_len
+        self.out.len() + self.held_len - self.headers_len
     }
 
     /// To be called where an opcode begins: closes a frame that is full.
@@ -311,7 +328,11 @@ impl<'py> Writer<'py> {
     /// Ends the stream and puts it together: `STOP`, then whatever trails it.
     pub(crate) fn finish(mut self, py: Python<'py>, trailer: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         self.byte(op::STOP);
-        self.close_frame();
+        if self.bare && self.frame_start == Some(BEGIN) {
+            self.out.drain(BEGIN..BEGIN + FRAME_HEADER);
+        } else {
+            self.close_frame();
+        }
         self.extend(trailer);
         if self.failed {
             return Err(PyMemoryError::new_err(()));

@@ -15,6 +15,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     evaluate::register(module)?;
     module.add_class::<fork_server::ForkServer>()?;
     module.add_function(wrap_pyfunction!(worker::worker_main, module)?)?;
+    module.add_function(wrap_pyfunction!(worker::note_function, module)?)?;
     rudf_pickle::register(module)?;
     Ok(())
 }

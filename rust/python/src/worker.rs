@@ -4,7 +4,7 @@
 //! of the stack are what libraries expect. See `rudf_segment::control` for the protocol.
 
 use std::{
-    os::fd::{AsFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -12,10 +12,11 @@ use std::{
 use arrow_data::ArrayData;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use rudf_columns::{BatchImage, BatchMemory};
-use rudf_eval::{Session, SessionError};
+use rudf_eval::{Session, SessionError, keep_batch};
 use rudf_segment::{
     control::{ControlError, Kind, LONGEST_TEXT, Message},
     link::{Borrowed, Incoming, Link, LinkError},
+    progress,
     shared::{ReadMapping, file_of_bytes},
     worker::FailureKind,
 };
@@ -26,17 +27,26 @@ use crate::stream::{self, BatchStream};
 /// A worker may be handed as many segments as it keeps: the JVM bounds those that are not kept.
 const MOST_SEGMENTS: usize = usize::MAX;
 
-/// Runs sessions until the JVM side hangs up. `socket` is taken over.
+/// Runs sessions until the JVM side hangs up, and notes in `report` where it is. `socket` is taken over.
 #[pyfunction]
-pub(crate) fn worker_main(py: Python<'_>, socket: RawFd) -> PyResult<()> {
+pub(crate) fn worker_main(py: Python<'_>, socket: RawFd, report: RawFd) -> PyResult<()> {
     // SAFETY: `rudf.worker.process` got this descriptor for this worker and hands it over.
     let socket = unsafe { OwnedFd::from_raw_fd(socket) };
+    // SAFETY: as above; `faulthandler` writes to the descriptor as long as this process lives.
+    progress::report_to(unsafe { BorrowedFd::borrow_raw(report) })
+        .map_err(|error| PyRuntimeError::new_err(format!("the report of this worker: {error}")))?;
     let mut worker = Worker {
         link: Arc::new(Link::new(socket, MOST_SEGMENTS)),
         open: None,
         process: getpid().as_raw_nonzero().get(),
     };
     worker.serve(py).map_err(|error| PyRuntimeError::new_err(format!("the control socket of this worker: {error}")))
+}
+
+/// Notes that a function of the session takes its turn.
+#[pyfunction]
+pub(crate) fn note_function(index: usize) {
+    progress::of_this_process().begin_function(index);
 }
 
 struct Worker {
@@ -102,6 +112,10 @@ impl Worker {
             },
             Kind::Finish => match finish(py) {
                 Ok(text) => self.tell(Message::new(Kind::Finished, message.session), &text),
+                Err(error) => self.fail(&message, &error),
+            },
+            Kind::Keep => match keep(&message, descriptors) {
+                Ok(path) => self.tell(Message::new(Kind::Kept, message.session), &path),
                 Err(error) => self.fail(&message, &error),
             },
             Kind::Close => {
@@ -184,7 +198,7 @@ impl Worker {
                 return self.fail(&cause, &error);
             }
         };
-        let ran = catch_unwind(AssertUnwindSafe(|| session.run(py, stream.bind(py).as_any())))
+        let ran = catch_unwind(AssertUnwindSafe(|| session.run_stream(py, stream.bind(py).as_any())))
             .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))));
         open.ended = true;
         self.leave_if_forked(py);
@@ -239,6 +253,23 @@ fn open(py: Python<'_>, message: &Message, descriptors: Vec<OwnedFd>) -> Result<
     drop(mapping);
     catch_unwind(AssertUnwindSafe(|| Session::open(py, &bytes)))
         .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))))
+}
+
+/// Keeps the batch of a session whose worker is gone.
+fn keep(message: &Message, descriptors: Vec<OwnedFd>) -> Result<String, SessionError> {
+    let refuse = |error: &dyn std::fmt::Display| internal(error.to_string());
+    let text = message.text();
+    let (length, failure) = text.split_once(' ').ok_or_else(|| refuse(&"no length of the session"))?;
+    let length: u64 = length.parse().map_err(|error: std::num::ParseIntError| refuse(&error))?;
+    let [session, batch] =
+        <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| refuse(&"a batch to keep without its two files"))?;
+    let session = ReadMapping::new(session, length).map_err(|error| refuse(&error))?;
+    let session = session.copy(usize::try_from(length).unwrap_or(usize::MAX));
+    let batch = Arc::new(ReadMapping::new(batch, message.length).map_err(|error| refuse(&error))?);
+    let (base, length) = (batch.base(), usize::try_from(message.length).map_err(|error| refuse(&error))?);
+    // SAFETY: the mapping stays with its owner, is at least that long, and the JVM does not write to it.
+    let batch = unsafe { BatchMemory::new(base, length, batch) };
+    keep_batch(&session, &batch, usize::try_from(message.sequence).unwrap_or(usize::MAX), failure)
 }
 
 /// What a session tells at its end.

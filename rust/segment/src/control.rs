@@ -24,6 +24,8 @@
 //! | [`Kind::Failed`] | worker → JVM | text, where it is long | `session`, `sequence`, `code`: a [`FailureKind`](crate::worker::FailureKind), `text` or `length` |
 //! | [`Kind::Finish`] | JVM → worker | | `session` |
 //! | [`Kind::Finished`] | worker → JVM | text, where it is long | `session`, `text` or `length`: what the session tells at its end, as JSON |
+//! | [`Kind::Keep`] | JVM → worker | session message, batch | `session`, `sequence` and `length` of the batch, `text`: length of the message, a space, and the failure |
+//! | [`Kind::Kept`] | worker → JVM | | `session`, `text`: the file that was written |
 //! | [`Kind::Close`] | JVM → worker | | `session` |
 //! | [`Kind::Closed`] | worker → JVM | | `session`, `code`: [`CLEAN`], or a set of reasons not to use the worker again |
 //!
@@ -31,7 +33,9 @@
 //!
 //! `Open` is answered by `Opened` or `Failed`; each `Batch`, in order, by a `Result` with the same `sequence` or by one
 //! `Failed`, after which the session's further batches are not answered; `Finish`,
-//! which comes after the last batch has been answered and may be left out, by `Finished` or `Failed`; `Close` by `Closed`. Batches and results are
+//! which comes after the last batch has been answered and may be left out, by `Finished` or `Failed`; `Close` by `Closed`.
+//! `Close` may come before the batches have been answered: their answers come first. `Keep` opens no session, runs nothing,
+//! and is answered by `Kept` or `Failed`. Batches and results are
 //! laid out as [`crate::layout`] says, in segments that [`crate::link`] follows: a segment travels as a descriptor once and is
 //! named by its number afterwards. It is used again only when the other side has *released* that number. Releases, and
 //! numbers that are *retired* because the segment is gone, ride on whatever message goes out next.
@@ -103,6 +107,8 @@ pub const CLEAN: u32 = 0;
 pub const LEFT_THREADS: u32 = 1;
 /// The session's code left child processes behind.
 pub const LEFT_CHILDREN: u32 = 2;
+/// The session's code changed something of its process that cannot be made as it was.
+pub const LEFT_CHANGES: u32 = 4;
 
 /// `code` of what a stream answers: how many batches its functions have begun, and whether they are at their end.
 #[must_use]
@@ -129,12 +135,14 @@ pub enum Kind {
     Closed = 22,
     Finish = 23,
     Finished = 24,
-    Ask = 25,
-    Waiting = 26,
+    Keep = 25,
+    Kept = 26,
+    Ask = 27,
+    Waiting = 28,
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Hello,
         Self::Fork,
         Self::Forked,
@@ -150,6 +158,8 @@ impl Kind {
         Self::Closed,
         Self::Finish,
         Self::Finished,
+        Self::Keep,
+        Self::Kept,
         Self::Ask,
         Self::Waiting,
     ];

@@ -8,7 +8,8 @@
 //! - [`memory`]: the segments that batches lie in;
 //! - [`control`]: the messages between the JVM side and Python processes;
 //! - [`link`]: one end of such a connection, with the segments that go through it;
-//! - [`shared`]: memory that two processes map.
+//! - [`shared`]: memory that two processes map;
+//! - [`progress`]: where a worker process is, for those who wait for it.
 //!
 //! This crate knows neither Python objects nor JNI.
 
@@ -17,8 +18,9 @@ pub mod layout;
 pub mod link;
 pub mod memory;
 pub mod message;
+pub mod progress;
 pub mod shared;
 pub mod worker;
 
 /// Version of everything in this crate. Both libraries refuse to talk across different versions.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;

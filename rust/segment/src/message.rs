@@ -34,6 +34,9 @@ pub struct FunctionSpec {
     /// Pickled `(function, return type)` pairs, innermost first: `g(f(x))` is `[f, g]`.
     pub chain: Vec<BlobRange>,
     pub arguments: Vec<Argument>,
+    /// The function's own longest time for one batch, in seconds; `None` where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<f64>,
 }
 
 /// Spark confs that change what a UDF sees or returns; names and meanings are Spark's.
@@ -79,6 +82,14 @@ impl Default for Settings {
     }
 }
 
+/// Where a batch is written when a function fails or its worker dies (`spark.rudf.crash.keep`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keep {
+    pub directory: String,
+    /// Tells the files of tasks apart; part of their names.
+    pub label: String,
+}
+
 /// Everything a worker needs to run one operator's functions over one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SessionSpec {
@@ -101,9 +112,12 @@ pub struct SessionSpec {
     /// Broadcast variables: Spark's id and the local file that holds the pickled value.
     #[serde(default)]
     pub broadcasts: Vec<(i64, String)>,
-    /// Longest time for one batch, in seconds; 0 is without end. Kept by hosts that can end a worker.
+    /// Longest time of a function for one batch, in seconds, where it has none of its own; 0 is without end. Kept by
+    /// hosts that can end a worker.
     #[serde(default)]
     pub timeout_seconds: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// For functions that take an iterator of batches and give one: what `rudf.worker.streams` has to know.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub stream: serde_json::Value,
@@ -216,6 +230,7 @@ mod tests {
                 result_type: "double".into(),
                 chain: vec![BlobRange { offset: 1, length: 2 }],
                 arguments: vec![Argument { column: 0, name: None }],
+                timeout_seconds: None,
             }],
             python_version: "3.11".to_owned(),
             settings: Settings::default(),
@@ -223,6 +238,7 @@ mod tests {
             spark_files: None,
             broadcasts: Vec::new(),
             timeout_seconds: 0.0,
+            keep: None,
             stream: serde_json::Value::Null,
             services: serde_json::Map::new(),
         }
@@ -262,6 +278,6 @@ mod tests {
         other.protocol = PROTOCOL_VERSION + 1;
         let bytes = encode(&other, b"xfgy").unwrap();
         let error = SessionMessage::decode(&bytes).unwrap_err().to_string();
-        assert!(error.contains("speaks protocol 3"), "{error}");
+        assert!(error.contains(&format!("speaks protocol {}", PROTOCOL_VERSION + 1)), "{error}");
     }
 }

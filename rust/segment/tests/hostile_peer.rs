@@ -16,6 +16,12 @@ use rustix::{
     net::{RecvFlags, SendFlags},
 };
 
+/// As many cases as `PROPTEST_CASES` says, which proptest's own default would take and `with_cases` would not.
+fn cases(usual: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.unwrap_or(usual))
+}
+
 /// Kinds by which segments travel, and others.
 fn kinds() -> impl Strategy<Value = Kind> {
     prop::sample::select(vec![Kind::Result, Kind::Batch, Kind::Failed, Kind::Closed, Kind::Opened, Kind::Forked])
@@ -88,7 +94,7 @@ fn cut(file: &OwnedFd) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn bytes_are_a_message_only_if_a_message_is_those_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -114,7 +120,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(cases(500))]
 
     #[test]
     fn whatever_a_peer_sends_is_an_error_or_can_be_read_to_its_end(

@@ -41,11 +41,13 @@ pub(super) struct EmbeddedSession {
     threads: Arc<PythonThreads>,
     submissions: Option<Sender<Submission>>,
     results: Receiver<Outcome>,
+    /// Tells once that the session is open, or why it is not.
+    opened: Receiver<Result<(), NativeError>>,
     running: Arc<Mutex<Option<Running>>>,
 }
 
 impl EmbeddedSession {
-    /// Opens a session and waits until its functions are unpickled.
+    /// Opens a session.
     pub(super) fn open(threads: &Arc<PythonThreads>, message: Vec<u8>) -> Result<Self, NativeError> {
         let (submissions, submitted) = unbounded();
         let (finished, results) = unbounded();
@@ -66,12 +68,12 @@ impl EmbeddedSession {
                 unsafe { (api.close)(session) };
             }
         }))?;
-        opened.recv().map_err(|_| NativeError::Environment("no thread could be attached to Python".to_owned()))??;
         Ok(Self {
             pool: SegmentPool::new(),
             threads: Arc::clone(threads),
             submissions: Some(submissions),
             results,
+            opened,
             running,
         })
     }
@@ -127,6 +129,16 @@ unsafe extern "C" fn release_segment(owner: *mut c_void) {
 }
 
 impl WorkerSession for EmbeddedSession {
+    fn opened(&self, timeout: Duration) -> Result<bool, NativeError> {
+        match self.opened.recv_timeout(timeout) {
+            Ok(opened) => opened.map(|()| true),
+            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(NativeError::Environment("no thread could be attached to Python".to_owned()))
+            }
+        }
+    }
+
     fn acquire(&self, capacity: usize) -> Result<Arc<Segment>, NativeError> {
         self.pool.acquire(capacity).map_err(|error| NativeError::Internal(error.to_string()))
     }

@@ -13,7 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rudf_segment::control::{CLEAN, Kind};
+use rudf_segment::{
+    control::{CLEAN, Kind},
+    link::Incoming,
+};
 
 use super::{
     Workers, lock,
@@ -32,6 +35,8 @@ struct Idle {
     since: Instant,
     /// The session whose end it has not confirmed yet.
     closing: Option<u64>,
+    /// It is still at batches that nobody waits for.
+    busy: bool,
 }
 
 /// What became of a worker that was closing a session.
@@ -54,23 +59,33 @@ impl Pool {
         Self { idle: Mutex::default(), most: AtomicUsize::new(most), age }
     }
 
-    /// Keeps a worker that has been asked to close a session.
-    pub(super) fn put(&self, worker: Worker, closing: u64) {
+    /// Keeps a worker that has been asked to close a session, and may be `busy` with its batches until then.
+    pub(super) fn put(&self, worker: Worker, closing: u64, busy: bool) {
         let mut idle = lock(&self.idle);
-        idle.push(Idle { worker, since: Instant::now(), closing: Some(closing) });
+        idle.push(Idle { worker, since: Instant::now(), closing: Some(closing), busy });
         let surplus = if idle.len() > self.most.load(Ordering::Relaxed) { Some(idle.remove(0)) } else { None };
         drop(idle);
         drop(surplus);
     }
 
-    /// A worker that can be used.
+    /// A worker that can be used, the one that was used last if possible.
     pub(super) fn take(&self) -> Option<Worker> {
-        loop {
-            let mut idle = lock(&self.idle).pop()?;
-            if matches!(idle.confirm(CLOSING), Confirmed::Clean) {
-                return Some(idle.worker);
+        let mut busy = Vec::new();
+        let mut found = None;
+        while found.is_none() {
+            let Some(mut idle) = lock(&self.idle).pop() else { break };
+            // A new worker is there sooner than one that is at work.
+            let patience = if idle.busy { Duration::ZERO } else { CLOSING };
+            match idle.confirm(patience) {
+                Confirmed::Clean => found = Some(idle.worker),
+                Confirmed::NotYet if idle.busy && idle.since.elapsed() < CLOSING => busy.push(idle),
+                Confirmed::NotYet | Confirmed::Unusable => {}
             }
         }
+        if !busy.is_empty() {
+            lock(&self.idle).extend(busy.into_iter().rev());
+        }
+        found
     }
 
     /// Ends all workers, and those that come back later.
@@ -106,16 +121,17 @@ impl Pool {
 impl Idle {
     /// Whether the worker has closed its last session and says nothing else.
     fn confirm(&mut self, timeout: Duration) -> Confirmed {
-        if let Some(session) = self.closing {
-            match self.worker.wait(timeout) {
-                Ok(Event::Message(incoming))
-                    if incoming.message.kind == Kind::Closed
-                        && incoming.message.session == session
-                        && incoming.message.code == CLEAN =>
-                {
-                    self.closing = None;
-                }
-                Ok(Event::Nothing) => return Confirmed::NotYet,
+        let end = Instant::now() + timeout;
+        while let Some(session) = self.closing {
+            match self.worker.wait(end.saturating_duration_since(Instant::now())) {
+                Ok(Event::Message(Incoming { message, .. })) if message.session == session => match message.kind {
+                    Kind::Closed if message.code == CLEAN => self.closing = None,
+                    // Of batches that nobody waits for any more.
+                    Kind::Result | Kind::Failed if self.busy => {}
+                    _ => return Confirmed::Unusable,
+                },
+                Ok(Event::Nothing) if Instant::now() >= end => return Confirmed::NotYet,
+                Ok(Event::Nothing) => {}
                 _ => return Confirmed::Unusable,
             }
         }

@@ -17,8 +17,8 @@ use rustix::{
 /// Makes Python write every thread's stack into the report; `rudf.worker.process` registers the same.
 pub(super) const DUMP_SIGNAL: Signal = Signal::STKFLT;
 
-/// Where the text begins. What lies before it is for figures that the worker keeps while it works.
-pub(super) const TEXT_AT: usize = 4096;
+/// Where the text begins, behind what the worker notes of where it is.
+pub(super) const TEXT_AT: usize = rudf_segment::progress::PROGRESS_BYTES;
 
 /// Exit code of a worker whose control socket fails; `rudf.worker.process` has the same.
 const LOST: i32 = 76;

@@ -1,7 +1,8 @@
 //! One operator's functions in one worker process. All waiting is done on the task's own thread.
 
 use std::{
-    os::fd::AsFd,
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -10,11 +11,12 @@ use std::{
 };
 
 use rudf_segment::{
-    control::{ControlError, Kind, Message},
+    control::{ControlError, Kind, LONGEST_TEXT, Message},
     layout::{Column, ColumnDescriptor, Form, header_bytes, read_results},
     link::{Borrowed, Incoming, LinkError},
     memory::Segment,
     message::{SessionMessage, SessionSpec},
+    progress::{self, Whereabouts},
     shared::{file_of_bytes, text_of_file},
 };
 use rustix::io::Errno;
@@ -31,8 +33,11 @@ use crate::{
 /// Most result segments of one worker that are mapped at once: far more than batches can be under way.
 pub(super) const MOST_RESULTS: usize = 1024;
 
-/// How long to wait at a time while a session is opened.
-const OPENING: Duration = Duration::from_millis(100);
+/// How long a batch may take to be kept.
+const KEEPING: Duration = Duration::from_secs(30);
+
+/// Longest part of a failure that is kept with its batch.
+const LONGEST_FAILURE: usize = LONGEST_TEXT - 32;
 
 /// A session whose functions run in a process of their own.
 pub(super) struct ProcessSession {
@@ -40,17 +45,32 @@ pub(super) struct ProcessSession {
     /// None once the worker is given back or gone.
     worker: Option<Worker>,
     number: u64,
-    /// Names of the functions, for messages.
-    names: String,
+    functions: Vec<Named>,
     forms: Vec<Form>,
-    /// How long one batch may take.
-    limit: Option<Duration>,
     /// Whether the functions take an iterator of batches and give one.
     stream: bool,
+    /// The session message, where batches are kept that a worker dies with.
+    keep: Option<(OwnedFd, usize)>,
     progress: Mutex<Progress>,
 }
 
+/// What messages say of a function.
+struct Named {
+    name: String,
+    limit: Option<Limit>,
+}
+
+/// How long a function may take for one batch.
+#[derive(Clone, Copy)]
+struct Limit {
+    time: Duration,
+    /// Whose it is, for messages.
+    source: &'static str,
+}
+
 struct Progress {
+    /// The functions are not unpickled yet.
+    opening: bool,
     /// Messages that are answered, and of them those with a batch.
     sent: u64,
     batches: u64,
@@ -65,57 +85,58 @@ struct Progress {
     finishing: bool,
     /// The functions of a stream are at their end.
     ended: bool,
+    /// The batches under way with their lengths, where they may have to be kept.
+    under_way: VecDeque<(Arc<Segment>, usize)>,
 }
 
 impl ProcessSession {
-    /// Opens a session and waits until its functions are unpickled.
+    /// Opens a session.
     pub(super) fn open(workers: &Arc<Workers>, message: &[u8]) -> Result<Self, NativeError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let spec = SessionMessage::decode(message).map_err(|error| NativeError::Internal(error.to_string()))?.spec;
         let forms = forms(&spec)?;
-        let limit = Some(spec.timeout_seconds).filter(|seconds| *seconds > 0.0);
         let file = file_of_bytes(message).map_err(|error| NativeError::Environment(error.to_string()))?;
-        let session = Self {
+        let mut session = Self {
             workers: Arc::clone(workers),
             worker: Some(workers.take()?),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
-            names: names(&spec),
+            functions: functions(&spec),
             forms,
             stream: !spec.stream.is_null(),
-            limit: limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
+            keep: None,
             progress: Mutex::new(Progress {
+                opening: true,
                 sent: 0,
                 batches: 0,
                 answered: 0,
                 since: Instant::now(),
-                failed: true,
+                failed: false,
                 lost: false,
                 finishing: false,
                 ended: false,
+                under_way: VecDeque::new(),
             }),
         };
         let open = Message { length: message.len() as u64, ..Message::new(Kind::Open, session.number) };
         let worker = session.worker()?;
         worker.link.send(open, &[file.as_fd()]).or_else(|error| session.unsent(worker, error))?;
-        session.await_opened(worker)?;
-        lock(&session.progress).failed = false;
+        session.keep = spec.keep.is_some().then_some((file, message.len()));
         Ok(session)
     }
 
-    fn await_opened(&self, worker: &Worker) -> Result<(), NativeError> {
-        loop {
-            match worker.wait(OPENING).map_err(|error| self.broken(worker, &error))? {
-                Event::Nothing => {}
-                Event::Died => return Err(self.died(worker, "while its functions were loaded")),
-                Event::Message(incoming) if incoming.message.session != self.number => {
-                    return Err(self.broken(worker, &"an answer to another session"));
-                }
-                Event::Message(incoming) => {
-                    return match incoming.message.kind {
-                        Kind::Opened => Ok(()),
-                        Kind::Failed => Err(self.failure(worker, incoming)),
-                        other => Err(self.broken(worker, &format!("{other:?} is no answer to Open"))),
-                    };
+    fn receive_opened(&self, worker: &Worker, timeout: Duration) -> Result<bool, NativeError> {
+        match worker.wait(timeout).map_err(|error| self.broken(worker, &error))? {
+            Event::Nothing => Ok(false),
+            Event::Died => Err(self.died(worker, "while its functions were loaded")),
+            Event::Message(incoming) if incoming.message.session != self.number => {
+                Err(self.broken(worker, &"an answer to another session"))
+            }
+            Event::Message(incoming) => {
+                lock(&self.progress).opening = false;
+                match incoming.message.kind {
+                    Kind::Opened => Ok(true),
+                    Kind::Failed => Err(self.failure(worker, incoming)),
+                    other => Err(self.broken(worker, &format!("{other:?} is no answer to Open"))),
                 }
             }
         }
@@ -125,10 +146,14 @@ impl ProcessSession {
         self.worker.as_ref().ok_or_else(|| NativeError::Internal("this session has ended".to_owned()))
     }
 
-    /// What a worker says went wrong. It stays usable.
+    /// What a worker says went wrong. It stays usable where it is the function that failed.
     fn failure(&self, worker: &Worker, incoming: Incoming) -> NativeError {
         let code = incoming.message.code;
-        self.text(worker, incoming).map_or_else(|broken| broken, |text| NativeError::of_code(code, text))
+        let failure = self.text(worker, incoming).map_or_else(|broken| broken, |text| NativeError::of_code(code, text));
+        if matches!(failure, NativeError::Internal(_)) {
+            self.lose(worker);
+        }
+        failure
     }
 
     /// The text of a message, which may lie in a file.
@@ -166,7 +191,7 @@ impl ProcessSession {
         self.lose(worker);
         NativeError::Internal(format!(
             "the Python worker of {} (process {}) broke the protocol and was ended: {error}",
-            self.names,
+            self.names(),
             worker.process()
         ))
     }
@@ -176,7 +201,7 @@ impl ProcessSession {
         self.lose(worker);
         NativeError::Crashed(format!(
             "the Python worker of {} (process {}) died {when}: it {obituary}",
-            self.names,
+            self.names(),
             worker.process()
         ))
     }
@@ -200,7 +225,11 @@ impl ProcessSession {
         let batch = lock(&self.progress).answered;
         match event {
             Event::Nothing => Ok(None),
-            Event::Died => Err(self.died(worker, &format!("in batch {batch} of the partition"))),
+            Event::Died => {
+                let row = worker.whereabouts().filter(|at| at.batch == batch).map(|at| self.row(&at));
+                let died = self.died(worker, &format!("in batch {batch} of the partition{}", row.unwrap_or_default()));
+                Err(self.kept(died))
+            }
             Event::Message(incoming) => {
                 let Message { kind, session, sequence, .. } = incoming.message;
                 if session != self.number || sequence != batch {
@@ -228,6 +257,9 @@ impl ProcessSession {
     fn answered(&self, worker: &Worker, taken: u32) -> Result<(), NativeError> {
         let mut progress = lock(&self.progress);
         progress.answered += 1;
+        if !self.stream {
+            progress.under_way.pop_front();
+        }
         progress.since = Instant::now();
         progress.ended = taken & 1 == 1;
         let more = u64::from(taken >> 1) > progress.batches;
@@ -239,29 +271,119 @@ impl ProcessSession {
         }
     }
 
-    /// What is left of the time that the oldest batch may take; none where there is no limit.
-    fn left(&self) -> Option<Duration> {
+    /// What is left of the time that the oldest batch may take, and the function whose time it is, where the worker has
+    /// said that; none where there is no limit.
+    fn left(&self, worker: &Worker) -> Option<(Duration, Limit, Option<Whereabouts>)> {
+        if self.functions.iter().all(|function| function.limit.is_none()) {
+            return None;
+        }
         let progress = lock(&self.progress);
-        self.limit
-            .filter(|_| progress.sent > progress.answered)
-            .map(|limit| limit.saturating_sub(progress.since.elapsed()))
+        if progress.sent == progress.answered {
+            return None;
+        }
+        let elapsed = progress.since.elapsed();
+        let at = worker.whereabouts().filter(|at| at.batch == progress.answered && at.function < self.functions.len());
+        let (limit, elapsed) = match at {
+            Some(at) => {
+                let working = Duration::from_nanos(progress::now().saturating_sub(at.since));
+                (self.functions[at.function].limit?, elapsed.min(working))
+            }
+            // It has not come to the batch: then all functions together may take their times.
+            None => (self.all_limits()?, elapsed),
+        };
+        Some((limit.time.saturating_sub(elapsed), limit, at))
     }
 
-    fn overdue(&self, worker: &Worker) -> NativeError {
+    /// The times of all functions; none where one has no limit.
+    fn all_limits(&self) -> Option<Limit> {
+        let limits = self.functions.iter().map(|function| function.limit);
+        limits.reduce(|one, other| {
+            let (one, other) = (one?, other?);
+            Some(Limit { time: one.time.saturating_add(other.time), source: one.source })
+        })?
+    }
+
+    fn overdue(&self, worker: &Worker, limit: Limit, at: Option<&Whereabouts>) -> NativeError {
         let stack = worker.dump();
         self.lose(worker);
         let batch = lock(&self.progress).answered;
-        let limit = self.limit.unwrap_or_default().as_secs_f64();
-        NativeError::Crashed(format!(
-            "{} ran for longer than {limit} s on batch {batch} of the partition (spark.rudf.timeout), and its worker was \
-             ended; Python was here:\n{stack}",
-            self.names
-        ))
+        let name = at.map_or_else(|| self.names(), |at| format!("`{}`", self.functions[at.function].name));
+        let row = at.and_then(|at| at.row).map_or_else(String::new, |row| format!(", row {row}"));
+        self.kept(NativeError::Crashed(format!(
+            "{name} ran for longer than {} s on batch {batch} of the partition{row} ({}), and its worker was ended; Python \
+             was here:\n{stack}",
+            limit.time.as_secs_f64(),
+            limit.source
+        )))
+    }
+
+    /// Names of the functions, for messages.
+    fn names(&self) -> String {
+        self.functions.iter().map(|function| format!("`{}`", function.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Which row the worker said it was at.
+    fn row(&self, at: &Whereabouts) -> String {
+        let name = self.functions.get(at.function).map_or("?", |function| function.name.as_str());
+        at.row.map_or_else(String::new, |row| format!(", row {row} of `{name}`"))
+    }
+
+    /// The failure, with where the batch has been kept if it is to be.
+    fn kept(&self, failure: NativeError) -> NativeError {
+        let Some((message, length)) = &self.keep else { return failure };
+        let text = failure.to_string();
+        let kept = match self.keep_oldest(message, *length, &text) {
+            Ok(path) => {
+                format!("[rudf: the batch and its functions were kept; run them again with: rudf replay {path}]")
+            }
+            Err(why) => format!("[rudf: the batch could not be kept: {why}]"),
+        };
+        NativeError::Crashed(format!("{text}\n{kept}"))
+    }
+
+    /// Has a new worker write the oldest batch, which nobody has answered, into a file.
+    fn keep_oldest(&self, message: &OwnedFd, length: usize, failure: &str) -> Result<String, String> {
+        let (number, oldest) = {
+            let progress = lock(&self.progress);
+            (progress.answered, progress.under_way.front().map(|(segment, length)| (Arc::clone(segment), *length)))
+        };
+        let (segment, batch_length) = oldest.ok_or("it is gone")?;
+        // SAFETY: the batch was written up to this length before it was submitted, and nobody writes to it now.
+        let bytes = unsafe { std::slice::from_raw_parts(segment.base(), batch_length) };
+        let batch = file_of_bytes(bytes).map_err(|error| error.to_string())?;
+        let worker = self.workers.fork().map_err(|error| error.to_string())?;
+        let failure: String = failure.chars().take(LONGEST_FAILURE / 4).collect();
+        let keep = Message { sequence: number, length: batch_length as u64, ..Message::new(Kind::Keep, self.number) };
+        let keep = keep.with_text(&format!("{length} {failure}"));
+        worker.link.send(keep, &[message.as_fd(), batch.as_fd()]).map_err(|error| error.to_string())?;
+        let end = Instant::now() + KEEPING;
+        while Instant::now() < end {
+            match worker.wait(end.saturating_duration_since(Instant::now())).map_err(|error| error.to_string())? {
+                Event::Nothing => {}
+                Event::Died => return Err(format!("the process that was to write it {}", worker.obituary())),
+                Event::Message(Incoming { message, .. }) if message.kind == Kind::Kept => return Ok(message.text()),
+                Event::Message(Incoming { message, .. }) => return Err(message.text()),
+            }
+        }
+        Err(format!("it took longer than {} s", KEEPING.as_secs()))
     }
 }
 
-fn names(spec: &SessionSpec) -> String {
-    spec.functions.iter().map(|function| format!("`{}`", function.name)).collect::<Vec<_>>().join(", ")
+fn functions(spec: &SessionSpec) -> Vec<Named> {
+    let limit = |seconds: f64, source| {
+        Some(seconds)
+            .filter(|seconds| *seconds > 0.0)
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .map(|time| Limit { time, source })
+    };
+    let named = |function: &rudf_segment::message::FunctionSpec| Named {
+        name: function.name.clone(),
+        limit: match function.timeout_seconds {
+            Some(seconds) => limit(seconds, "its timeout"),
+            None => limit(spec.timeout_seconds, "spark.rudf.timeout"),
+        },
+    };
+    spec.functions.iter().map(named).collect()
 }
 
 fn forms(spec: &SessionSpec) -> Result<Vec<Form>, NativeError> {
@@ -277,6 +399,14 @@ fn forms(spec: &SessionSpec) -> Result<Vec<Form>, NativeError> {
 }
 
 impl WorkerSession for ProcessSession {
+    fn opened(&self, timeout: Duration) -> Result<bool, NativeError> {
+        let opened = self.receive_opened(self.worker()?, timeout);
+        if opened.is_err() {
+            lock(&self.progress).failed = true;
+        }
+        opened
+    }
+
     fn acquire(&self, capacity: usize) -> Result<Arc<Segment>, NativeError> {
         self.worker()?.link.acquire(capacity).map_err(|error| NativeError::Internal(error.to_string()))
     }
@@ -293,6 +423,9 @@ impl WorkerSession for ProcessSession {
         }
         progress.sent += 1;
         progress.batches += 1;
+        if self.keep.is_some() {
+            progress.under_way.push_back((Arc::clone(&segment), length));
+        }
         drop(progress);
         let batch = Message { sequence, length: length as u64, ..Message::new(Kind::Batch, self.number) };
         worker.link.lend(batch, segment).or_else(|error| self.unsent(worker, error))
@@ -316,10 +449,13 @@ impl WorkerSession for ProcessSession {
 
     fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError> {
         let worker = self.worker()?;
-        let left = self.left();
-        let taken = self.receive(worker, left.map_or(timeout, |left| left.min(timeout)));
+        let left = self.left(worker);
+        let taken = self.receive(worker, left.as_ref().map_or(timeout, |(left, ..)| (*left).min(timeout)));
         let taken = match taken {
-            Ok(None) if left.is_some() && self.left() == Some(Duration::ZERO) => Err(self.overdue(worker)),
+            Ok(None) => match self.left(worker) {
+                Some((Duration::ZERO, limit, at)) => Err(self.overdue(worker, limit, at.as_ref())),
+                _ => Ok(None),
+            },
             taken => taken,
         };
         if taken.is_err() {
@@ -349,13 +485,14 @@ impl Drop for ProcessSession {
     fn drop(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         let progress = lock(&self.progress);
-        // With batches under way nobody knows what the worker is doing. After a failure it answers nothing more.
-        // Nor where a stream is not at its end: its functions wait for a batch, in the middle of the user's code.
-        let idle = progress.sent == progress.answered && (!self.stream || progress.ended || progress.sent == 0);
-        let known = !progress.lost && !progress.finishing && (progress.failed || idle);
+        // A stream that is not at its end waits for a batch, in the middle of the user's code.
+        let mid_stream = self.stream && !progress.failed && !progress.ended && progress.sent > 0;
+        // After a failure it answers nothing more. Batches under way it answers first: the pool waits for that a while.
+        let busy = !progress.failed && progress.sent > progress.answered;
+        let known = !progress.lost && !progress.finishing && !progress.opening && !mid_stream;
         drop(progress);
         if known && worker.link.send(Message::new(Kind::Close, self.number), &[]).is_ok() {
-            self.workers.pool.put(worker, self.number);
+            self.workers.pool.put(worker, self.number, busy);
         }
     }
 }

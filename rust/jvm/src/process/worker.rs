@@ -9,6 +9,7 @@ use std::{
 use rudf_segment::{
     control::ControlError,
     link::{Incoming, Link, LinkError},
+    progress::Whereabouts,
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -88,6 +89,11 @@ impl Worker {
             Err(LinkError::Control(ControlError::Socket(Errno::AGAIN | Errno::INTR))) => Ok(Event::Nothing),
             Err(error) => Err(error),
         }
+    }
+
+    /// Where it said last that it was.
+    pub(super) fn whereabouts(&self) -> Option<Whereabouts> {
+        Whereabouts::read(&self.report)
     }
 
     fn has_ended(&self, within: Duration) -> bool {

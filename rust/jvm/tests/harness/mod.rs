@@ -60,16 +60,18 @@ pub struct Udf {
     /// 101: rows; 250: pyarrow arrays.
     pub eval_type: i32,
     pub timeout: f64,
+    /// More of the session's document, and of the function's, in JSON.
+    pub more: (&'static str, &'static str),
 }
 
 /// A row function `f` of one long that returns a long.
 pub fn rows(definition: &'static str) -> Udf {
-    Udf { definition, eval_type: 101, timeout: 0.0 }
+    Udf { definition, eval_type: 101, timeout: 0.0, more: ("{}", "{}") }
 }
 
 /// A function `f` of an array of longs.
 pub fn arrays(definition: &'static str) -> Udf {
-    Udf { definition, eval_type: 250, timeout: 0.0 }
+    Udf { definition, eval_type: 250, timeout: 0.0, more: ("{}", "{}") }
 }
 
 impl Udf {
@@ -87,8 +89,10 @@ impl Udf {
              \x20   python_version='%d.%d' % sys.version_info[:2],\n\
              \x20   functions=[dict(name='f', result_type='long', chain=[dict(offset=0, length=len(blob))],\n\
              \x20       arguments=[dict(column=0)])])\n\
+             document.update(json.loads({:?}))\n\
+             document['functions'][0].update(json.loads({:?}))\n\
              sys.stdout.buffer.write(_native.session_message(json.dumps(document), blob))\n",
-            self.definition, PROTOCOL_VERSION, self.eval_type, self.timeout
+            self.definition, PROTOCOL_VERSION, self.eval_type, self.timeout, self.more.0, self.more.1
         );
         let output = Command::new(python()).args(["-c", &script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -96,8 +100,15 @@ impl Udf {
     }
 
     pub fn open(&self, host: &ProcessHost) -> Box<dyn WorkerSession> {
-        host.open(self.message()).unwrap()
+        open(host, self.message()).unwrap()
     }
+}
+
+/// Opens a session and waits until its functions are unpickled.
+pub fn open(host: &ProcessHost, message: Vec<u8>) -> Result<Box<dyn WorkerSession>, NativeError> {
+    let session = host.open(message)?;
+    while !session.opened(Duration::from_millis(100))? {}
+    Ok(session)
 }
 
 /// Lays values out and hands them over.
@@ -173,8 +184,10 @@ pub fn signal(process: i64, name: &str) {
     assert!(sent.success());
 }
 
-pub const PROCESS: Udf = Udf { definition: "import os\nf = lambda v: os.getpid()", eval_type: 101, timeout: 0.0 };
-pub const SERVER: Udf = Udf { definition: "import os\nf = lambda v: os.getppid()", eval_type: 101, timeout: 0.0 };
+pub const PROCESS: Udf =
+    Udf { definition: "import os\nf = lambda v: os.getpid()", eval_type: 101, timeout: 0.0, more: ("{}", "{}") };
+pub const SERVER: Udf =
+    Udf { definition: "import os\nf = lambda v: os.getppid()", eval_type: 101, timeout: 0.0, more: ("{}", "{}") };
 
 /// A number that a function of one value gives.
 pub fn ask(host: &ProcessHost, udf: &Udf) -> i64 {

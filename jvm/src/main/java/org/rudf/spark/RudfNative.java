@@ -27,8 +27,14 @@ final class RudfNative {
   /** Ends processes that run for the host; sessions that are open go on to their ends. The handle stays valid. */
   static native long stopHost(long host);
 
-  /** Opens a session from an encoded session message, which is copied; returns a session. */
+  /**
+   * Opens a session from an encoded session message, which is copied, without waiting for its functions to be unpickled;
+   * returns a session.
+   */
   static native long openSession(long host, long message, long length);
+
+  /** 1 when the functions have been unpickled, 0 where that takes longer than the timeout. Asked before anything else. */
+  static native long awaitOpened(long session, long timeoutMillis);
 
   /** Ends a session. Batches and results that are still referred to live on. */
   static native long closeSession(long session);

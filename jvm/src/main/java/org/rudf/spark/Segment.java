@@ -7,21 +7,48 @@ final class Segment implements AutoCloseable {
   final long address;
   final long capacity;
 
-  private Segment(long handle, long address, long capacity) {
+  /** What the segment is accounted with; null where that is nothing. */
+  private final SegmentMemory memory;
+  private final long granted;
+
+  private Segment(long handle, long address, long capacity, SegmentMemory memory, long granted) {
     this.handle = handle;
     this.address = address;
     this.capacity = capacity;
+    this.memory = memory;
+    this.granted = granted;
   }
 
-  /** Memory of at least {@code capacity} bytes for the next batch of a session. */
-  static Segment acquire(long session, long capacity) {
-    long handle = RudfNative.acquireSegment(session, capacity);
-    return new Segment(handle, RudfNative.segmentAddress(handle), RudfNative.segmentCapacity(handle));
+  /**
+   * Memory of at least {@code capacity} bytes for the next batch of a session.
+   *
+   * @param memory is asked first; null where there is no task
+   */
+  static Segment acquire(long session, long capacity, SegmentMemory memory) {
+    long granted = memory == null ? 0 : memory.take(capacity);
+    try {
+      long handle = RudfNative.acquireSegment(session, capacity);
+      long actual = RudfNative.segmentCapacity(handle);
+      if (memory != null) {
+        granted += memory.take(actual - capacity);
+      }
+      return new Segment(handle, RudfNative.segmentAddress(handle), actual, memory, granted);
+    } catch (RuntimeException | Error failure) {
+      if (memory != null) {
+        memory.giveBack(granted);
+      }
+      throw failure;
+    }
   }
 
   /** Memory that somebody else owns: closing it does nothing. */
   static Segment borrowed(long address, long capacity) {
-    return new Segment(0, address, capacity);
+    return new Segment(0, address, capacity, null, 0);
+  }
+
+  /** Whether Spark's memory manager had all that the segment takes. */
+  boolean isGranted() {
+    return memory == null || granted == capacity;
   }
 
   long handle() {
@@ -34,6 +61,9 @@ final class Segment implements AutoCloseable {
     handle = 0;
     if (released != 0) {
       RudfNative.releaseSegment(released);
+      if (memory != null) {
+        memory.giveBack(granted);
+      }
     }
   }
 }

@@ -96,6 +96,10 @@ final class SparkAccess {
     return PythonUtils.sparkPythonPath();
   }
 
+  static boolean isInterrupted(TaskContext context) {
+    return context != null && context.isInterrupted();
+  }
+
   /** Throws where the task has been killed. */
   static void checkKilled(TaskContext context) {
     if (context != null && context.isInterrupted()) {

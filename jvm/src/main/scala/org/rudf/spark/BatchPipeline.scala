@@ -40,14 +40,17 @@ private[spark] object EvaluationMetrics {
  *
  * A batch and its results stay valid until the next call of `next`; `close` gives everything back, whenever it comes.
  *
+ * @param depth how many batches may be under way
+ * @param bytes how much memory they may take together, if they are more than one
  * @param atEnd takes what the session tells when the last results have been taken
  */
 private[spark] final class BatchPipeline(
-    session: WorkerSession, source: BatchSource, depth: Int, context: TaskContext, metrics: EvaluationMetrics,
+    session: WorkerSession, source: BatchSource, depth: Int, bytes: Long, context: TaskContext, metrics: EvaluationMetrics,
     atEnd: String => Unit)
     extends ResultPipeline {
 
   private val underWay = mutable.Queue.empty[LaidOutBatch]
+  private var largest = 0L
   private var exhausted = false
   private var current: Option[(LaidOutBatch, EvaluatedBatch)] = None
   private var closed = false
@@ -56,7 +59,7 @@ private[spark] final class BatchPipeline(
   /** The next batch with its results. */
   override def next(): Option[(LaidOutBatch, EvaluatedBatch)] = {
     releaseCurrent()
-    while (!closed && !exhausted && underWay.size < depth) layOut()
+    while (!closed && !exhausted && hasRoom) layOut()
     if (closed || finished) None
     else if (underWay.isEmpty) {
       finish()
@@ -68,12 +71,18 @@ private[spark] final class BatchPipeline(
     }
   }
 
+  /** Whether one more batch, which may be as large as any before, can be under way. */
+  private def hasRoom: Boolean = underWay.isEmpty ||
+    (underWay.size < depth && underWay.forall(_.segment.isGranted) &&
+      underWay.iterator.map(_.segment.capacity).sum + largest <= bytes)
+
   private def layOut(): Unit = {
     val start = System.nanoTime()
     source.next() match {
       case None => exhausted = true
       case Some(batch) =>
         underWay.enqueue(batch)
+        largest = math.max(largest, batch.segment.capacity)
         session.submit(batch.segment, batch.length)
         metrics.batches += 1
         metrics.rows += batch.rows.toLong
@@ -108,8 +117,9 @@ private[spark] final class BatchPipeline(
 
   override def close(): Unit = if (!closed) {
     closed = true
-    // Whatever still runs computes for nobody.
-    if (underWay.nonEmpty) session.interrupt()
+    // Whatever still runs computes for nobody. Where the task has had enough, the worker gets the time to come to an end;
+    // where it was killed, it may be that the function never does.
+    if (underWay.nonEmpty && SparkAccess.isInterrupted(context)) session.interrupt()
     session.close()
     releaseCurrent()
     underWay.foreach(_.segment.close())

@@ -27,12 +27,15 @@ final class EvaluationPlan private (
     settings: Map[String, Any],
     stream: Option[StreamSpec],
     timeout: Double,
+    crashKeep: Option[String],
     hostConf: RudfConf.HostConf,
     /** Rows of a batch at most. */
     val maxRows: Int,
     /** Bytes of a batch after which it ends. */
     val maxBytes: Long,
-    val batchesInFlight: Int)
+    val batchesInFlight: Int,
+    /** Bytes of all batches under way. */
+    val bytesInFlight: Long)
     extends Serializable {
 
   /** Opens a session for the task that calls this, or says why this process cannot run the functions. */
@@ -54,7 +57,12 @@ final class EvaluationPlan private (
     SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
       root +: includes.map(root + java.io.File.separator + _), Some(root),
       broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)),
-      if (inProcess) Some(services.describe(TaskContext.get())) else None, timeout, stream)
+      if (inProcess) Some(services.describe(TaskContext.get())) else None, timeout, crashKeep.map(_ -> label), stream)
+  }
+
+  /** Tells the files of tasks apart. */
+  private def label: String = Option(TaskContext.get()).fold("task") { task =>
+    s"${SparkEnv.get.conf.get("spark.app.id", "app")}-stage${task.stageId()}-partition${task.partitionId()}-task${task.taskAttemptId()}"
   }
 }
 
@@ -85,7 +93,7 @@ object EvaluationPlan {
     }
     val functions = udfs.zip(chains).zip(arguments).map { case ((udf, links), args) =>
       FunctionSpec(udf.name, udf.dataType, links.map(l => SparkAccess.command(l.func)),
-        args.map(a => ArgumentSpec(columnOf(value(a)), keyword(a))))
+        args.map(a => ArgumentSpec(columnOf(value(a)), keyword(a))), timeout(udf))
     }
     val first = udfs.head.func
     val all = chains.flatten.map(_.func)
@@ -96,10 +104,10 @@ object EvaluationPlan {
       // What a task leaves in the globals of a function that PySpark pickled is gone with the task, as in PySpark.
       RudfConf.settings(conf) ++ (if (udfs.forall(Support.isSealed)) None else Some("reuse_functions" -> false)),
       stream(inputs.toVector),
-      RudfConf.timeout(conf), hostConf(udfs, evalType, conf),
+      RudfConf.timeout(conf), RudfConf.crashKeep(conf), hostConf(udfs, evalType, conf),
       if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
-      if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue,
-      RudfConf.batchesInFlight(conf))
+      math.min(if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue, RudfConf.bytesInFlight(conf)),
+      RudfConf.batchesInFlight(conf), RudfConf.bytesInFlight(conf))
   }
 
   /** The host that the functions of a node want. */
@@ -113,6 +121,10 @@ object EvaluationPlan {
     case Seq(inner: PythonUDF) => chain(inner) :+ udf
     case _ => Seq(udf)
   }
+
+  /** The longest time that the decorator gives a function; functions over one another run as one, with the shortest. */
+  def timeout(udf: PythonUDF): Option[Double] =
+    chain(udf).flatMap(link => Payload.unseal(SparkAccess.command(link.func))).flatMap(_.toOption).flatMap(_.timeout).minOption
 
   private def value(argument: Expression): Expression = argument match {
     case NamedArgumentExpression(_, value) => value

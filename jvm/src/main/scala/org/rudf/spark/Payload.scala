@@ -16,8 +16,9 @@ import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
  *
  * @param pythonVersion `major.minor` of the Python that pickled it
  * @param name          name of the function
+ * @param timeout       its longest time for one batch, in seconds, where it has one of its own
  */
-final case class Payload(pythonVersion: String, name: String)
+final case class Payload(pythonVersion: String, name: String, timeout: Option[Double] = None)
 
 object Payload {
   private val Magic: Array[Byte] = "RUDF\u0001\r\n\u0000".getBytes(ISO_8859_1)
@@ -48,7 +49,10 @@ object Payload {
     digest.update(command, 0, pickled)
     val sha256 = digest.digest().map(b => f"${b & 0xff}%02x").mkString
     if (document.path("sha256").asText() != sha256) Left("its payload is damaged: the checksum does not match")
-    else Right(Payload(document.path("python").asText(), document.path("name").asText()))
+    else {
+      val timeout = Option(document.get("timeout")).filter(_.isNumber).map(_.asDouble())
+      Right(Payload(document.path("python").asText(), document.path("name").asText(), timeout))
+    }
   }
 
   /**

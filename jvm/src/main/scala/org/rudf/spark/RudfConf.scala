@@ -3,6 +3,7 @@ package org.rudf.spark
 import scala.util.Try
 
 import org.apache.spark.SparkConf
+import org.apache.spark.network.util.JavaUtils
 import org.apache.spark.sql.internal.SQLConf
 
 /** The confs of rudf, and those of Spark that change what a UDF sees. */
@@ -20,10 +21,18 @@ object RudfConf {
   /** Batches that may be laid out or under way in Python at once, for one task. */
   val BatchesInFlight = "spark.rudf.batchesInFlight"
 
+  /** Bytes of memory that the batches of one task may take at once; one batch may always be under way. */
+  val BytesInFlight = "spark.rudf.bytesInFlight"
+
   /** `process`, `embedded` or `auto`; see [[WorkerKind]]. Can be set while a session runs. */
   val Worker = "spark.rudf.worker"
-  /** Longest time for one batch, after which its worker process is ended and the task fails; 0 is without end. */
+  /**
+   * Longest time of a function for one batch, where it has none of its own; then its worker process is ended and the task
+   * fails. 0 is without end.
+   */
   val Timeout = "spark.rudf.timeout"
+  /** Directory on executors where a batch is kept that a function fails on or a worker dies with; none without it. */
+  val CrashKeep = "spark.rudf.crash.keep"
   /** Worker processes that may wait for their next task, for each Python. */
   val MostIdleWorkers = "spark.rudf.worker.maxIdle"
   /** Whether a worker process unpickles a function once, for all tasks that it runs. */
@@ -53,8 +62,15 @@ object RudfConf {
       throw new IllegalArgumentException(
         s"$BatchesInFlight is `${conf.getConfString(BatchesInFlight)}`, and has to be a whole number from 1 up"))
 
+  def bytesInFlight(conf: SQLConf): Long =
+    Try(JavaUtils.byteStringAsBytes(conf.getConfString(BytesInFlight, "256m").trim)).filter(_ > 0).getOrElse(
+      throw new IllegalArgumentException(
+        s"$BytesInFlight is `${conf.getConfString(BytesInFlight)}`, and has to be a size such as 64m"))
+
   /** In seconds. */
   def timeout(conf: SQLConf): Double = seconds(Timeout, conf.getConfString(Timeout, "0"))
+
+  def crashKeep(conf: SQLConf): Option[String] = Option(conf.getConfString(CrashKeep, "").trim).filter(_.nonEmpty)
 
   private def seconds(name: String, value: String): Double =
     Try(value.trim.stripSuffix("s").toDouble).filter(_ >= 0).getOrElse(

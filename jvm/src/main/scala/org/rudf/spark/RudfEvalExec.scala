@@ -121,7 +121,7 @@ private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationM
     val context = TaskContext.get()
     val pipeline =
       if (plan.isStream) new StreamPipeline(session, source, plan.batchesInFlight, context, metrics, plan.collect, pairs)
-      else new BatchPipeline(session, source, plan.batchesInFlight, context, metrics, plan.collect)
+      else new BatchPipeline(session, source, plan.batchesInFlight, plan.bytesInFlight, context, metrics, plan.collect)
     context.addTaskCompletionListener[Unit](_ => pipeline.close())
     pipeline
   }

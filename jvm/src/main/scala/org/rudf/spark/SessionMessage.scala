@@ -15,13 +15,15 @@ final case class ArgumentSpec(column: Int, name: Option[String])
  * One output column.
  *
  * @param chain pickled functions, innermost first
+ * @param timeout longest time for one batch, in seconds, where the function has one of its own
  */
-final case class FunctionSpec(name: String, resultType: DataType, chain: Seq[Array[Byte]], arguments: Seq[ArgumentSpec])
+final case class FunctionSpec(name: String, resultType: DataType, chain: Seq[Array[Byte]], arguments: Seq[ArgumentSpec],
+    timeout: Option[Double] = None)
 
 /** Encodes the session message that `rust/segment/src/message.rs` describes. */
 object SessionMessage {
   /** The version of `rust/segment` that this file follows. */
-  val ProtocolVersion = 2
+  val ProtocolVersion = 3
   private val Json = new ObjectMapper()
 
   /**
@@ -30,8 +32,9 @@ object SessionMessage {
    * @param sparkFiles  root directory of SparkFiles on this executor
    * @param broadcasts  id and local file of each broadcast variable
    * @param services    what functions have of PySpark, as [[PySparkServices]] describes it
-   * @param timeoutSeconds longest time for one batch; 0 is without end
-   * @param stream for functions that take an iterator of batches and give one
+   * @param timeoutSeconds longest time of a function for one batch, where it has none of its own; 0 is without end
+   * @param keep        directory to keep batches in that fail, and what tells this task's files apart
+   * @param stream      for functions that take an iterator of batches and give one
    */
   def encode(
       evalType: Int,
@@ -44,6 +47,7 @@ object SessionMessage {
       broadcasts: Seq[(Long, String)],
       services: Option[ObjectNode],
       timeoutSeconds: Double,
+      keep: Option[(String, String)] = None,
       stream: Option[StreamSpec] = None): Array[Byte] = {
     val document = Json.createObjectNode()
     document.put("protocol", ProtocolVersion).put("eval_type", evalType).put("python_version", pythonVersion)
@@ -65,12 +69,14 @@ object SessionMessage {
     services.foreach(document.set[ObjectNode]("services", _))
     document.put("timeout_seconds", timeoutSeconds)
     stream.foreach(_.write(document.putObject("stream")))
+    keep.foreach { case (directory, label) => document.putObject("keep").put("directory", directory).put("label", label) }
     frame(Json.writeValueAsBytes(document), blobs.toByteArray)
   }
 
   private def writeFunction(node: ObjectNode, function: FunctionSpec, blobs: ByteArrayOutputStream): Unit = {
     node.put("name", function.name)
     node.set[ObjectNode]("result_type", Json.readTree(function.resultType.json))
+    function.timeout.foreach(node.put("timeout_seconds", _))
     val chain = node.putArray("chain")
     function.chain.foreach { bytes =>
       chain.addObject().put("offset", blobs.size).put("length", bytes.length)

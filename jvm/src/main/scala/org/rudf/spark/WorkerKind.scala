@@ -18,13 +18,13 @@ object WorkerKind {
    *
    * `auto` takes processes, which run in parallel, and die alone; but the embedded interpreter where neither counts much:
    * one task runs at a time, and its functions take whole columns. Functions that use what only means the same in a process
-   * of their own always get one.
+   * of their own always get one, and so do those with a longest time.
    */
   def of(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): (WorkerKind, Option[String]) =
     asked(conf, SparkEnv.get.conf, evalType) match {
       case Embedded if Kinds.streams.contains(evalType) => Process -> streamReason(conf)
       case Embedded if isAuto(conf) && !udfs.forall(Support.isSealed) => Process -> None
-      case Embedded => serviceOf(udfs).fold[(WorkerKind, Option[String])](Embedded -> None)(why => Process -> Some(why))
+      case Embedded => timeoutOf(udfs, conf).orElse(serviceOf(udfs)).fold[(WorkerKind, Option[String])](Embedded -> None)(why => Process -> Some(why))
       case Process => Process -> None
     }
 
@@ -42,6 +42,11 @@ object WorkerKind {
       case other =>
         throw new IllegalArgumentException(s"${RudfConf.Worker} is `$other`, and has to be process, embedded or auto")
     }
+
+  /** Only a process can be ended. */
+  private def timeoutOf(udfs: Seq[PythonUDF], conf: SQLConf): Option[String] =
+    udfs.find(EvaluationPlan.timeout(_).isDefined).map(udf => s"`${udf.name}` has a timeout")
+      .orElse(if (RudfConf.timeout(conf) > 0) Some(s"${RudfConf.Timeout} is set") else None)
 
   private def serviceOf(udfs: Seq[PythonUDF]): Option[String] = {
     val found = for {

@@ -1,5 +1,7 @@
 package org.rudf.spark
 
+import org.apache.spark.TaskContext
+
 /**
  * Where Python runs: inside this process or in a worker process. Nothing above this class knows which.
  *
@@ -24,8 +26,16 @@ final class WorkerHost(handle: Long, val executable: String, val pythonVersion: 
    * @throws org.apache.spark.api.python.PythonException where one cannot be unpickled
    */
   def open(message: Array[Byte]): Either[String, WorkerSession] =
-    try Right(new WorkerSession(NativeBytes.lend(message)((address, length) =>
-      PythonFailures.rethrown(RudfNative.openSession(handle, address, length)))))
+    try {
+      val session = new WorkerSession(NativeBytes.lend(message)(RudfNative.openSession(handle, _, _)))
+      try session.awaitOpened()
+      catch {
+        case error: Throwable =>
+          session.close()
+          throw error
+      }
+      Right(session)
+    }
     catch {
       case error: RudfNativeException if error.kind == RudfNativeException.ENVIRONMENT => Left(error.getMessage)
     }
@@ -43,9 +53,20 @@ private object PythonFailures {
 
 /** One operator's functions on one partition. Used by one thread; `close` may be called twice. */
 final class WorkerSession(private var handle: Long) extends AutoCloseable {
+  private val memory = SegmentMemory.ofTask()
+
+  /**
+   * Waits until the functions have been unpickled, or the task is killed.
+   *
+   * @throws org.apache.spark.api.python.PythonException where one cannot be unpickled
+   */
+  private[spark] def awaitOpened(): Unit =
+    while (PythonFailures.rethrown(RudfNative.awaitOpened(handle, WorkerSession.PollMillis)) == 0) {
+      Option(TaskContext.get()).foreach(SparkAccess.checkKilled(_))
+    }
 
   /** Memory for the next batch. */
-  def acquire(capacity: Long): Segment = Segment.acquire(handle, capacity)
+  def acquire(capacity: Long): Segment = Segment.acquire(handle, capacity, memory)
 
   /** Hands a batch over. The segment still has to be closed by the caller, after its last use. */
   def submit(segment: Segment, length: Long): Unit = {
@@ -88,6 +109,11 @@ final class WorkerSession(private var handle: Long) extends AutoCloseable {
     RudfNative.closeSession(closed)
     ()
   }
+}
+
+private[spark] object WorkerSession {
+  /** How long to wait before looking whether the task has been killed. */
+  val PollMillis = 100L
 }
 
 /** The results of one batch, valid until closed. */

@@ -25,6 +25,8 @@ object OperatorTest {
       .config("spark.plugins", classOf[RudfPlugin].getName)
       .config("spark.rudf.python", python)
       .config("spark.sql.shuffle.partitions", "3")
+      // What a task does not give back of the memory that it was given fails it.
+      .config("spark.unsafe.exceptionOnMemoryLeak", "true")
       .config("spark.sql.warehouse.dir", new File(directory, "warehouse").getPath)
       .getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
@@ -215,6 +217,29 @@ class OperatorTest {
       }
     } finally spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
   }
+
+  @Test def bytesUnderWayAreBoundedAndCountAsMemoryOfTheTask(): Unit = {
+    val length = udf("f = lambda s: len(s)", "int")
+    spark.conf.set(RudfConf.BytesInFlight, "256k")
+    try {
+      val frame = spark.range(0, 2000, 1, 1).select(length(Seq(expr("repeat('x', 1000 + cast(id % 7 as int))"))).as("n"))
+      assertEquals(0L, frame.where("n < 1000 or n > 1006").count())
+      val rows = frame.collect()
+      assertEquals(2000, rows.length)
+      val node = frame.queryExecution.executedPlan.collectFirst { case n: RudfEvalExec => n }.get
+      // Each batch ends after as many bytes as may be under way at once: no fewer than this.
+      assertTrue(node.metrics("numBatches").value.toString, node.metrics("numBatches").value >= 7)
+    } finally spark.conf.unset(RudfConf.BytesInFlight)
+    spark.conf.set(RudfConf.BytesInFlight, "none")
+    try {
+      val error = intercept(spark.range(1).select(length(Seq(expr("'x'")))).collect())
+      assertTrue(error, error.contains(RudfConf.BytesInFlight))
+    } finally spark.conf.unset(RudfConf.BytesInFlight)
+  }
+
+  private def intercept(body: => Any): String =
+    try { body; "nothing was thrown" }
+    catch { case error: Exception => error.toString + Option(error.getCause).getOrElse("") }
 
   @Test def metricsCountRowsAndBatches(): Unit = {
     val twice = udf("f = lambda v: v * 2", "bigint")

@@ -60,9 +60,11 @@ def pandas_function(v: pd.Series) -> pd.Series:
 FUNCTIONS: list[Callable[..., Any]] = [row_function, arrow_function, pandas_function]
 
 
-def of_process(_: int) -> str:
-    """Tell the memory of the process that runs this, in MiB."""
-    sizes = {}
+def of_process(v: int) -> str:
+    """Tell, in the last row, the memory of the process that runs this, in MiB."""
+    sizes: dict[str, float] = {}
+    if v != 19_999:
+        return ""
     with open("/proc/self/smaps_rollup") as file:
         for line in file:
             name, _, rest = line.partition(":")

@@ -67,7 +67,7 @@ class Matrix:
             plan = query._jdf.queryExecution().executedPlan().toString()
         except Exception as error:
             return {"error": type(error).__name__, "text": significant(str(error)), "rudf": None}
-        return {"schema": query.schema.simpleString(), "rows": rows, "rudf": "RudfEval" in plan}
+        return {"schema": query.schema.simpleString(), "rows": rows, "rudf": "RudfEval" in plan or "RudfMap" in plan}
 
 
 def significant(text: str) -> str:

@@ -40,6 +40,8 @@ def start_session(name: str, master: str) -> SparkSession:
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.sql.shuffle.partitions", "4")
+        # Stock functions are what rudf is compared with.
+        .config("spark.rudf.takeover", "rudf-only")
     )
     spark = rudf.configure(builder).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")

@@ -83,6 +83,11 @@ fn nested_and_rarer_types_give_the_same_with_python_embedded() {
     same_answers("types_differential", LOCAL, EMBEDDED, "types-embedded", 70);
 }
 
+#[test]
+fn stock_functions_of_all_kinds_give_the_same_on_both_paths() {
+    same_answers("kinds_differential", LOCAL, PROCESS, "kinds-local", 140);
+}
+
 /// A Python environment with everything but rudf: the packages of the project's own, without its `.pth` files.
 fn python_without_rudf(scratch: &Path) -> PathBuf {
     bare_python(scratch, &site_packages(&root().join(".venv/bin/python")))

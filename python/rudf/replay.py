@@ -55,7 +55,7 @@ def replay(path: str) -> str:
     document, blobs = _session(kept)
     with tempfile.TemporaryDirectory(prefix="rudf-replay-") as directory:
         _restore(document, kept, directory)
-        faulthandler.enable()
+        faulthandler.enable(file=2)
         limit = _limit(document)
         names = ", ".join(f"`{function['name']}`" for function in document["functions"])
         number = int(kept["rudf.batch"])
@@ -64,7 +64,7 @@ def replay(path: str) -> str:
         try:
             session = _native.Session(_native.session_message(json.dumps(document), blobs))
             if limit is not None:
-                faulthandler.dump_traceback_later(limit, exit=True)
+                faulthandler.dump_traceback_later(limit, exit=True, file=2)
             session.evaluate(columns, table.num_rows)
         except ValueError as error:
             raise _translated(error) from None

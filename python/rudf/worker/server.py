@@ -32,6 +32,8 @@ _PRELOADED = (
     "pyarrow.compute",
     "rudf.worker.vectorized",
     "pyspark.sql.pandas.types",
+    "pyspark.worker",
+    "rudf.worker.streams",
 )
 
 #: What a server that starts itself again tells itself: modules that are not to be imported here, because importing them

@@ -331,8 +331,8 @@ CASES["coros"] = Case(
 
 CASES["text_handle"] = Case(
     """
-    import tempfile
-    f=open(tempfile.mktemp(),'w+'); f.write('hello\\nworld'); f.flush(); f.seek(0); f.readline()
+    import tempfile, os
+    f=open(os.path.join(tempfile.gettempdir(), 'rudf-text-handle'),'w+'); f.write('hello\\nworld'); f.flush(); f.seek(0); f.readline()
     obj=[f]
     """,
     """

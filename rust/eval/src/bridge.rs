@@ -10,7 +10,51 @@ use pyo3::{
     exceptions::{PyTypeError, PyValueError},
     intern,
     prelude::*,
+    types::PyList,
 };
+
+/// Makes the pyarrow arrays of one batch after another, with the types that were made for the first.
+pub struct ArrayMaker {
+    array_class: Py<PyAny>,
+    /// The `pyarrow.DataType` of each column, made when its Arrow type is first seen.
+    types: Vec<Option<(DataType, Py<PyAny>)>>,
+}
+
+impl ArrayMaker {
+    /// For batches of so many columns.
+    ///
+    /// # Errors
+    /// Where there is no pyarrow.
+    pub fn new(py: Python<'_>, columns: usize) -> PyResult<Self> {
+        let array_class = py.import("pyarrow")?.getattr("Array")?.unbind();
+        Ok(Self { array_class, types: (0..columns).map(|_| None).collect() })
+    }
+
+    /// One `pyarrow.Array` a column.
+    ///
+    /// # Errors
+    /// What pyarrow raises.
+    pub fn list<'py>(&mut self, py: Python<'py>, arrays: Vec<ArrayData>) -> PyResult<Bound<'py, PyList>> {
+        let columns = PyList::empty(py);
+        for (index, array) in arrays.into_iter().enumerate() {
+            let data_type = self.data_type(py, index, array.data_type())?;
+            columns.append(to_pyarrow(self.array_class.bind(py), &array, &data_type)?)?;
+        }
+        Ok(columns)
+    }
+
+    fn data_type<'py>(&mut self, py: Python<'py>, index: usize, data_type: &DataType) -> PyResult<Bound<'py, PyAny>> {
+        let cached = &mut self.types[index];
+        match cached {
+            Some((seen, made)) if seen == data_type => Ok(made.bind(py).clone()),
+            _ => {
+                let made = type_to_pyarrow(py, data_type)?;
+                *cached = Some((data_type.clone(), made.clone().unbind()));
+                Ok(made)
+            }
+        }
+    }
+}
 
 /// `array` as a `pyarrow.Array` of the `pyarrow.DataType` that belongs to it.
 ///

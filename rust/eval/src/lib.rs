@@ -3,6 +3,7 @@
 //! - [`session`]: one operator's functions, from the session message to results;
 //! - [`row`]: functions of plain values, called from here for every row;
 //! - [`vectorized`]: functions of pyarrow arrays and pandas Series, called once for a batch;
+//! - [`stream`]: functions that take an iterator of batches and give one;
 //! - [`bridge`]: arrays to pyarrow and back without a copy;
 //! - [`keep`]: batches that failed, in files that can be run again;
 //! - [`error`]: Python errors as text.
@@ -12,6 +13,7 @@ pub mod error;
 pub mod keep;
 pub mod row;
 pub mod session;
+pub mod stream;
 pub mod vectorized;
 
 pub use error::SessionError;

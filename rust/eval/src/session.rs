@@ -16,6 +16,7 @@ use crate::{
     error::{Place, SessionError, python_error},
     keep::{self, Kept},
     row::RowFunction,
+    stream::{BatchReader, StreamFunctions},
     vectorized::VectorizedFunctions,
 };
 
@@ -46,6 +47,7 @@ pub(crate) struct Function {
 enum Functions {
     Rows(Vec<RowFunction>),
     Vectorized(VectorizedFunctions),
+    Stream(StreamFunctions),
 }
 
 /// Functions that are ready to run. Belongs to one task; its functions are unpickled for it alone, so that what one task
@@ -76,6 +78,9 @@ impl Session {
         let functions =
             spec.functions.iter().map(|f| unpickle(py, &message, f)).collect::<Result<Vec<_>, SessionError>>()?;
         let functions = match spec.eval_type {
+            kind if !spec.stream.is_null() => {
+                Functions::Stream(StreamFunctions::new(py, kind, functions, &spec.stream)?)
+            }
             eval_type::ARROW_BATCHED => {
                 let prepare = |function| RowFunction::new(py, function, &inputs, &spec.settings);
                 Functions::Rows(functions.into_iter().map(prepare).collect::<Result<_, SessionError>>()?)
@@ -125,9 +130,35 @@ impl Session {
                 });
                 each.collect()
             }
+            Functions::Stream(_) => Err(SessionError::internal("a stream is not run batch by batch".to_owned())),
             Functions::Vectorized(functions) => {
                 functions.evaluate(py, arrays, rows, Place { batch: number, row: None }, &self.settings)
             }
+        }
+    }
+
+    /// Whether the functions take an iterator of batches and give one: then [`Self::run_stream`] runs them.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self.functions, Functions::Stream(_))
+    }
+
+    /// What makes pyarrow arrays of a stream's batches.
+    ///
+    /// # Errors
+    /// `Environment` where there is no pyarrow.
+    pub fn reader(&self, py: Python<'_>) -> Result<BatchReader, SessionError> {
+        BatchReader::new(py, self.inputs.clone(), self.settings.session_time_zone.clone())
+    }
+
+    /// Runs a stream to its end. `batches` is what `rudf.worker.streams` takes batches from and gives results to.
+    ///
+    /// # Errors
+    /// `Python` where a function fails.
+    pub fn run_stream(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> Result<(), SessionError> {
+        match &self.functions {
+            Functions::Stream(functions) => functions.run(py, batches, &self.settings),
+            _ => Err(SessionError::internal("this session is no stream".to_owned())),
         }
     }
 

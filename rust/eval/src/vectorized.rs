@@ -4,7 +4,6 @@
 //! `rudf.worker.vectorized`; here arrays go in and come out.
 
 use arrow_data::ArrayData;
-use arrow_schema::DataType;
 use pyo3::{
     intern,
     prelude::*,
@@ -23,9 +22,7 @@ pub(crate) struct VectorizedFunctions {
     names: Vec<String>,
     /// `rudf.worker.vectorized.Evaluator`.
     evaluator: Py<PyAny>,
-    array_class: Py<PyAny>,
-    /// The `pyarrow.DataType` of each input column, made when its Arrow type is first seen.
-    input_types: Vec<Option<(DataType, Py<PyAny>)>>,
+    arrays: bridge::ArrayMaker,
     results: usize,
 }
 
@@ -66,8 +63,7 @@ impl VectorizedFunctions {
         Ok(Self {
             names,
             evaluator: module.call_method(class, (&list, types), Some(&options))?.unbind(),
-            array_class: py.import("pyarrow")?.getattr("Array")?.unbind(),
-            input_types: inputs.iter().map(|_| None).collect(),
+            arrays: bridge::ArrayMaker::new(py, inputs.len())?,
             results: list.len(),
         })
     }
@@ -91,28 +87,12 @@ impl VectorizedFunctions {
     }
 
     fn run(&mut self, py: Python<'_>, arrays: Vec<ArrayData>, rows: usize) -> PyResult<Vec<ArrayData>> {
-        let columns = PyList::empty(py);
-        for (index, array) in arrays.into_iter().enumerate() {
-            let data_type = self.input_type(py, index, array.data_type())?;
-            columns.append(bridge::to_pyarrow(self.array_class.bind(py), &array, &data_type)?)?;
-        }
+        let columns = self.arrays.list(py, arrays)?;
         let results = self.evaluator.bind(py).call_method1(intern!(py, "evaluate"), (columns, rows))?;
         let mut outputs = Vec::with_capacity(self.results);
         for result in results.try_iter()? {
             outputs.push(bridge::from_pyarrow(&result?)?);
         }
         Ok(outputs)
-    }
-
-    fn input_type<'py>(&mut self, py: Python<'py>, index: usize, data_type: &DataType) -> PyResult<Bound<'py, PyAny>> {
-        let cached = &mut self.input_types[index];
-        match cached {
-            Some((seen, made)) if seen == data_type => Ok(made.bind(py).clone()),
-            _ => {
-                let made = bridge::type_to_pyarrow(py, data_type)?;
-                *cached = Some((data_type.clone(), made.clone().unbind()));
-                Ok(made)
-            }
-        }
     }
 }

@@ -48,9 +48,11 @@ native! {
     segment_capacity(segment);
     release_segment(segment);
     submit(session, segment, length);
+    ask(session, end);
     take(session, timeout_millis);
     finish(session, timeout_millis);
     result_rows(result);
+    result_taken(result);
     result_columns(result);
     release_result(result);
     text_address(text);
@@ -187,6 +189,12 @@ fn submit(_: &mut Env<'_>, _: Class<'_>, session: jlong, segment: jlong, length:
     Ok(0)
 }
 
+fn ask(_: &mut Env<'_>, _: Class<'_>, session: jlong, end: jlong) -> Answer {
+    // SAFETY: `session` came from `open_session`.
+    unsafe { borrow::<Session>(session) }?.ask(end != 0)?;
+    Ok(0)
+}
+
 fn take(_: &mut Env<'_>, _: Class<'_>, session: jlong, timeout_millis: jlong) -> Answer {
     let timeout = Duration::from_millis(size(timeout_millis)? as u64);
     // SAFETY: `session` came from `open_session`.
@@ -205,6 +213,11 @@ fn result_rows(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
     // SAFETY: `result` came from `take`.
     let rows = unsafe { borrow::<Results>(result) }?.rows();
     jlong::try_from(rows).map_err(|error| NativeError::Internal(error.to_string()))
+}
+
+fn result_taken(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
+    // SAFETY: `result` came from `take`.
+    Ok(jlong::from(unsafe { borrow::<Results>(result) }?.taken()))
 }
 
 fn result_columns(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {

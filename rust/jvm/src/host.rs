@@ -57,6 +57,15 @@ pub trait WorkerSession: Send {
     /// What the function raised, or why the worker is gone.
     fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError>;
 
+    /// Asks a stream for results without a batch; with `end`, says that there are no more batches.
+    ///
+    /// # Errors
+    /// [`NativeError::Internal`] where the session has ended, or its host runs no streams.
+    fn ask(&self, end: bool) -> Result<(), NativeError> {
+        let _no_stream_here = end;
+        Err(NativeError::Internal("functions of this kind run in worker processes only".to_owned()))
+    }
+
     /// What the session tells when all results have been taken, as JSON (`rudf.worker.services.finish`); `None` where it
     /// is not there within `timeout`.
     ///
@@ -71,6 +80,11 @@ pub trait WorkerSession: Send {
 /// The results of one batch, valid until dropped.
 pub trait ResultBatch: Send {
     fn rows(&self) -> u64;
+
+    /// Of a stream: [`taken`](rudf_segment::control::taken).
+    fn taken(&self) -> u32 {
+        0
+    }
 
     /// One descriptor a function, with absolute addresses.
     fn columns(&self) -> &[ColumnDescriptor];

@@ -4,6 +4,7 @@ mod embedded;
 mod evaluate;
 mod fork_server;
 mod output;
+mod stream;
 mod worker;
 
 use pyo3::prelude::*;

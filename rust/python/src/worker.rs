@@ -22,6 +22,8 @@ use rudf_segment::{
 };
 use rustix::{io::Errno, net::RecvFlags, process::getpid};
 
+use crate::stream::{self, BatchStream};
+
 /// A worker may be handed as many segments as it keeps: the JVM bounds those that are not kept.
 const MOST_SEGMENTS: usize = usize::MAX;
 
@@ -33,8 +35,11 @@ pub(crate) fn worker_main(py: Python<'_>, socket: RawFd, report: RawFd) -> PyRes
     // SAFETY: as above; `faulthandler` writes to the descriptor as long as this process lives.
     progress::report_to(unsafe { BorrowedFd::borrow_raw(report) })
         .map_err(|error| PyRuntimeError::new_err(format!("the report of this worker: {error}")))?;
-    let mut worker =
-        Worker { link: Link::new(socket, MOST_SEGMENTS), open: None, process: getpid().as_raw_nonzero().get() };
+    let mut worker = Worker {
+        link: Arc::new(Link::new(socket, MOST_SEGMENTS)),
+        open: None,
+        process: getpid().as_raw_nonzero().get(),
+    };
     worker.serve(py).map_err(|error| PyRuntimeError::new_err(format!("the control socket of this worker: {error}")))
 }
 
@@ -45,7 +50,7 @@ pub(crate) fn note_function(index: usize) {
 }
 
 struct Worker {
-    link: Link,
+    link: Arc<Link>,
     open: Option<Open>,
     /// This process; a copy that the user's code forked off has another number.
     process: i32,
@@ -56,6 +61,8 @@ struct Open {
     number: u64,
     /// None after a failure: further batches are not answered.
     session: Option<Session>,
+    /// The functions of a stream have come to their end.
+    ended: bool,
 }
 
 impl Worker {
@@ -80,21 +87,25 @@ impl Worker {
     fn handle(&mut self, py: Python<'_>, incoming: Incoming) -> Result<(), LinkError> {
         let Incoming { message, segment, descriptors } = incoming;
         match message.kind {
+            Kind::Batch | Kind::Ask if self.is_stream(&message) => {
+                self.stream(py, Incoming { message, segment, descriptors })
+            }
             Kind::Open => {
                 let opened = open(py, &message, descriptors);
                 let answer = match opened {
                     Ok(session) => {
-                        self.open = Some(Open { number: message.session, session: Some(session) });
+                        self.open = Some(Open { number: message.session, session: Some(session), ended: false });
                         self.link.send(Message::new(Kind::Opened, message.session), &[])
                     }
                     Err(error) => {
-                        self.open = Some(Open { number: message.session, session: None });
+                        self.open = Some(Open { number: message.session, session: None, ended: false });
                         self.fail(&message, &error)
                     }
                 };
                 self.leave_if_forked(py);
                 answer
             }
+            Kind::Ask => Ok(()),
             Kind::Batch => match segment {
                 Some(segment) => self.batch(py, &message, segment),
                 None => Ok(()),
@@ -158,6 +169,46 @@ impl Worker {
             Err(error) => {
                 open_failed(&mut self.open);
                 self.fail(message, &error)
+            }
+        }
+    }
+
+    fn is_stream(&self, message: &Message) -> bool {
+        let open = self.open.as_ref().filter(|open| open.number == message.session);
+        open.and_then(|open| open.session.as_ref()).is_some_and(Session::is_stream)
+    }
+
+    /// Runs a stream from its first message to the end of its functions. What comes afterwards is told that there is no more.
+    fn stream(&mut self, py: Python<'_>, first: Incoming) -> Result<(), LinkError> {
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        let Some(session) = open.session.as_ref() else { return Ok(()) };
+        if open.ended {
+            return stream::answer_ended(&self.link, &first.message);
+        }
+        let number = open.number;
+        let cause = Message { sequence: first.message.sequence, ..Message::new(first.message.kind, number) };
+        let stream = session.reader(py).and_then(|reader| {
+            Py::new(py, BatchStream::new(Arc::clone(&self.link), number, reader, first))
+                .map_err(|error| internal(error.to_string()))
+        });
+        let stream = match stream {
+            Ok(stream) => stream,
+            Err(error) => {
+                open_failed(&mut self.open);
+                return self.fail(&cause, &error);
+            }
+        };
+        let ran = catch_unwind(AssertUnwindSafe(|| session.run_stream(py, stream.bind(py).as_any())))
+            .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))));
+        open.ended = true;
+        self.leave_if_forked(py);
+        let stream = stream.get();
+        match ran {
+            Ok(()) => stream.end(),
+            Err(error) => {
+                open_failed(&mut self.open);
+                let Some(sequence) = stream.await_request(py)? else { return Ok(()) };
+                self.fail(&Message { sequence, ..Message::new(Kind::Ask, number) }, &error)
             }
         }
     }

@@ -18,7 +18,9 @@
 //! | [`Kind::Open`] | JVM → worker | session message | `session`, `length` of the message |
 //! | [`Kind::Opened`] | worker → JVM | | `session` |
 //! | [`Kind::Batch`] | JVM → worker | segment, where it is new | `session`, `sequence`, `segment`, `length` |
-//! | [`Kind::Result`] | worker → JVM | segment, where it is new | as of the batch |
+//! | [`Kind::Result`] | worker → JVM | segment, where it is new | as of the batch; of a stream also `code`: [`taken`] |
+//! | [`Kind::Ask`] | JVM → worker | | `session`, `sequence`, `code`: 1 where there are no more batches |
+//! | [`Kind::Waiting`] | worker → JVM | | `session`, `sequence`, `code`: [`taken`] |
 //! | [`Kind::Failed`] | worker → JVM | text, where it is long | `session`, `sequence`, `code`: a [`FailureKind`](crate::worker::FailureKind), `text` or `length` |
 //! | [`Kind::Finish`] | JVM → worker | | `session` |
 //! | [`Kind::Finished`] | worker → JVM | text, where it is long | `session`, `text` or `length`: what the session tells at its end, as JSON |
@@ -37,6 +39,13 @@
 //! laid out as [`crate::layout`] says, in segments that [`crate::link`] follows: a segment travels as a descriptor once and is
 //! named by its number afterwards. It is used again only when the other side has *released* that number. Releases, and
 //! numbers that are *retired* because the segment is gone, ride on whatever message goes out next.
+//!
+//! # Streams
+//!
+//! A session whose functions take an iterator of batches and give one (its message has a `stream`) answers each `Batch` and
+//! each `Ask`, in order, by a `Result` of any number of rows, by `Waiting` where the functions want more batches than there
+//! are or have come to their end, or by one `Failed`. `Ask` wants further results without a batch. [`taken`] tells the JVM
+//! how many batches the functions have begun, by which it bounds those that wait, and whether they are at their end.
 //!
 //! # Layout of a message
 //!
@@ -101,6 +110,12 @@ pub const LEFT_CHILDREN: u32 = 2;
 /// The session's code changed something of its process that cannot be made as it was.
 pub const LEFT_CHANGES: u32 = 4;
 
+/// `code` of what a stream answers: how many batches its functions have begun, and whether they are at their end.
+#[must_use]
+pub fn taken(batches: u32, ended: bool) -> u32 {
+    batches << 1 | u32::from(ended)
+}
+
 /// What a message says; see the module's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -122,10 +137,12 @@ pub enum Kind {
     Finished = 24,
     Keep = 25,
     Kept = 26,
+    Ask = 27,
+    Waiting = 28,
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Hello,
         Self::Fork,
         Self::Forked,
@@ -143,6 +160,8 @@ impl Kind {
         Self::Finished,
         Self::Keep,
         Self::Kept,
+        Self::Ask,
+        Self::Waiting,
     ];
 
     fn of(number: u32) -> Option<Self> {

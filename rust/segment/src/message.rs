@@ -95,7 +95,7 @@ pub struct Keep {
 pub struct SessionSpec {
     /// [`PROTOCOL_VERSION`] of the sender.
     pub protocol: u32,
-    /// PySpark's eval type (`pyspark.util.PythonEvalType`): 101, 200 or 250.
+    /// PySpark's eval type (`pyspark.util.PythonEvalType`).
     pub eval_type: i32,
     /// Spark types of the input columns, in the form of Spark's `DataType.json`.
     pub inputs: Vec<serde_json::Value>,
@@ -118,6 +118,9 @@ pub struct SessionSpec {
     pub timeout_seconds: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// For functions that take an iterator of batches and give one: what `rudf.worker.streams` has to know.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub stream: serde_json::Value,
     /// What PySpark's other services need (task context, accumulators); `rudf.worker.services` knows the names.
     #[serde(default)]
     pub services: serde_json::Map<String, serde_json::Value>,
@@ -236,6 +239,7 @@ mod tests {
             broadcasts: Vec::new(),
             timeout_seconds: 0.0,
             keep: None,
+            stream: serde_json::Value::Null,
             services: serde_json::Map::new(),
         }
     }

@@ -47,6 +47,8 @@ pub(super) struct ProcessSession {
     number: u64,
     functions: Vec<Named>,
     forms: Vec<Form>,
+    /// Whether the functions take an iterator of batches and give one.
+    stream: bool,
     /// The session message, where batches are kept that a worker dies with.
     keep: Option<(OwnedFd, usize)>,
     progress: Mutex<Progress>,
@@ -69,7 +71,9 @@ struct Limit {
 struct Progress {
     /// The functions are not unpickled yet.
     opening: bool,
+    /// Messages that are answered, and of them those with a batch.
     sent: u64,
+    batches: u64,
     answered: u64,
     /// Since when the worker has been at its oldest unanswered batch.
     since: Instant,
@@ -79,6 +83,8 @@ struct Progress {
     lost: bool,
     /// The worker has been asked what it has to tell, and has not answered yet.
     finishing: bool,
+    /// The functions of a stream are at their end.
+    ended: bool,
     /// The batches under way with their lengths, where they may have to be kept.
     under_way: VecDeque<(Arc<Segment>, usize)>,
 }
@@ -96,15 +102,18 @@ impl ProcessSession {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             functions: functions(&spec),
             forms,
+            stream: !spec.stream.is_null(),
             keep: None,
             progress: Mutex::new(Progress {
                 opening: true,
                 sent: 0,
+                batches: 0,
                 answered: 0,
                 since: Instant::now(),
                 failed: false,
                 lost: false,
                 finishing: false,
+                ended: false,
                 under_way: VecDeque::new(),
             }),
         };
@@ -228,18 +237,37 @@ impl ProcessSession {
                 }
                 match (kind, incoming.segment) {
                     (Kind::Result, Some(segment)) => {
-                        let result = ProcessResult::new(segment, &self.forms);
+                        let result = ProcessResult::new(segment, &self.forms, incoming.message.code);
                         let result = result.map_err(|error| self.broken(worker, &error))?;
-                        let mut progress = lock(&self.progress);
-                        progress.answered += 1;
-                        progress.under_way.pop_front();
-                        progress.since = Instant::now();
+                        self.answered(worker, result.taken)?;
                         Ok(Some(Box::new(result)))
+                    }
+                    (Kind::Waiting, None) if self.stream => {
+                        self.answered(worker, incoming.message.code)?;
+                        Ok(Some(Box::new(NoResult { taken: incoming.message.code })))
                     }
                     (Kind::Failed, segment) => Err(self.failure(worker, Incoming { segment, ..incoming })),
                     (other, _) => Err(self.broken(worker, &format!("{other:?} is no answer to Batch"))),
                 }
             }
+        }
+    }
+
+    /// Notes an answer. Nothing that a worker says of batches may go beyond those that there are.
+    fn answered(&self, worker: &Worker, taken: u32) -> Result<(), NativeError> {
+        let mut progress = lock(&self.progress);
+        progress.answered += 1;
+        if !self.stream {
+            progress.under_way.pop_front();
+        }
+        progress.since = Instant::now();
+        progress.ended = taken & 1 == 1;
+        let more = u64::from(taken >> 1) > progress.batches;
+        drop(progress);
+        if more {
+            Err(self.broken(worker, &format!("it says that it has begun {} batches", taken >> 1)))
+        } else {
+            Ok(())
         }
     }
 
@@ -394,12 +422,29 @@ impl WorkerSession for ProcessSession {
             progress.since = Instant::now();
         }
         progress.sent += 1;
+        progress.batches += 1;
         if self.keep.is_some() {
             progress.under_way.push_back((Arc::clone(&segment), length));
         }
         drop(progress);
         let batch = Message { sequence, length: length as u64, ..Message::new(Kind::Batch, self.number) };
         worker.link.lend(batch, segment).or_else(|error| self.unsent(worker, error))
+    }
+
+    fn ask(&self, end: bool) -> Result<(), NativeError> {
+        let worker = self.worker()?;
+        let mut progress = lock(&self.progress);
+        if progress.failed {
+            return Ok(());
+        }
+        let sequence = progress.sent;
+        if progress.sent == progress.answered {
+            progress.since = Instant::now();
+        }
+        progress.sent += 1;
+        drop(progress);
+        let ask = Message { sequence, code: u32::from(end), ..Message::new(Kind::Ask, self.number) };
+        worker.link.send(ask, &[]).or_else(|error| self.unsent(worker, error))
     }
 
     fn take(&self, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError> {
@@ -440,9 +485,11 @@ impl Drop for ProcessSession {
     fn drop(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         let progress = lock(&self.progress);
+        // A stream that is not at its end waits for a batch, in the middle of the user's code.
+        let mid_stream = self.stream && !progress.failed && !progress.ended && progress.sent > 0;
         // After a failure it answers nothing more. Batches under way it answers first: the pool waits for that a while.
         let busy = !progress.failed && progress.sent > progress.answered;
-        let known = !progress.lost && !progress.finishing && !progress.opening;
+        let known = !progress.lost && !progress.finishing && !progress.opening && !mid_stream;
         drop(progress);
         if known && worker.link.send(Message::new(Kind::Close, self.number), &[]).is_ok() {
             self.workers.pool.put(worker, self.number, busy);
@@ -453,6 +500,7 @@ impl Drop for ProcessSession {
 /// Results in a segment of the worker's, in use until this is dropped.
 struct ProcessResult {
     rows: u64,
+    taken: u32,
     columns: Vec<ColumnDescriptor>,
     /// The descriptors of children, which those of their parents point to.
     _children: Vec<Vec<ColumnDescriptor>>,
@@ -460,13 +508,13 @@ struct ProcessResult {
 }
 
 impl ProcessResult {
-    fn new(segment: Borrowed, forms: &[Form]) -> Result<Self, rudf_segment::layout::LayoutError> {
+    fn new(segment: Borrowed, forms: &[Form], taken: u32) -> Result<Self, rudf_segment::layout::LayoutError> {
         let header = segment.copy(header_bytes(forms.iter().map(Form::descriptors).sum()));
         let (rows, columns) = read_results(&header, segment.length(), forms)?;
         let mut children = Vec::new();
         let base = segment.base().as_ptr() as u64;
         let columns = columns.iter().map(|column| absolute(column, base, &mut children)).collect();
-        Ok(Self { rows: rows as u64, columns, _children: children, _segment: segment })
+        Ok(Self { rows: rows as u64, taken, columns, _children: children, _segment: segment })
     }
 }
 
@@ -490,7 +538,30 @@ impl ResultBatch for ProcessResult {
         self.rows
     }
 
+    fn taken(&self) -> u32 {
+        self.taken
+    }
+
     fn columns(&self) -> &[ColumnDescriptor] {
         &self.columns
+    }
+}
+
+/// An answer of a stream's without rows.
+struct NoResult {
+    taken: u32,
+}
+
+impl ResultBatch for NoResult {
+    fn rows(&self) -> u64 {
+        0
+    }
+
+    fn taken(&self) -> u32 {
+        self.taken
+    }
+
+    fn columns(&self) -> &[ColumnDescriptor] {
+        &[]
     }
 }

@@ -55,6 +55,9 @@ final class RudfNative {
   /** Hands the first {@code length} bytes of a segment to the session. Nobody writes to them afterwards. */
   static native long submit(long session, long segment, long length);
 
+  /** Asks a stream for results without a batch; where {@code end} is 1, says that there are no more batches. */
+  static native long ask(long session, long end);
+
   /** The result of the oldest batch not taken yet, or 0 where it is not there within the timeout. */
   static native long take(long session, long timeoutMillis);
 
@@ -65,6 +68,9 @@ final class RudfNative {
   static native long finish(long session, long timeoutMillis);
 
   static native long resultRows(long result);
+
+  /** Of a stream: twice the batches that its functions have begun, and 1 more where they are at their end. */
+  static native long resultTaken(long result);
 
   /** Address of one column descriptor a function (see {@link BatchLayout}), valid until the result is released. */
   static native long resultColumns(long result);

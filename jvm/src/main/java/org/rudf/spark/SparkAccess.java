@@ -10,6 +10,7 @@ import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.types.DataType;
 import org.apache.spark.util.CollectionAccumulator;
 import scala.collection.immutable.ArraySeq;
 import scala.collection.immutable.Map;
@@ -104,6 +105,26 @@ final class SparkAccess {
     if (context != null && context.isInterrupted()) {
       throw new TaskKilledException(context.getKillReason().getOrElse(() -> "unknown reason"));
     }
+  }
+
+  /** Spark's error for columns of other types than the function declares. */
+  static Throwable typeMismatch(String operation, Seq<DataType> declared, Seq<DataType> actual)
+      throws ReflectiveOperationException {
+    // Since Spark 4.1.
+    Object errors = Class.forName("org.apache.spark.sql.errors.QueryExecutionErrors$").getField("MODULE$").get(null);
+    java.lang.reflect.Method method =
+        errors.getClass().getMethod("arrowDataTypeMismatchError", String.class, Seq.class, Seq.class);
+    return (Throwable) method.invoke(errors, operation, declared, actual);
+  }
+
+  /** What Spark throws where a column of one type is read as another. */
+  static Throwable unsupportedCall(String method) throws ReflectiveOperationException {
+    Map<String, String> parameters =
+        new Map.Map2<>("methodName", method, "className",
+            "org.apache.spark.sql.vectorized.ArrowColumnVector$ArrowVectorAccessor");
+    return (Throwable) Class.forName("org.apache.spark.SparkUnsupportedOperationException")
+        .getConstructor(String.class, Map.class)
+        .newInstance("UNSUPPORTED_CALL.WITHOUT_SUGGESTION", parameters);
   }
 
   /**

@@ -2,8 +2,8 @@ package org.rudf.spark
 
 import scala.collection.mutable
 
-import org.apache.spark.TaskContext
-import org.apache.spark.sql.execution.metric.SQLMetric
+import org.apache.spark.{SparkContext, TaskContext}
+import org.apache.spark.sql.execution.metric.{SQLMetric, SQLMetrics}
 
 /**
  * A batch that has been laid out.
@@ -21,6 +21,20 @@ private[spark] trait BatchSource {
 private[spark] final case class EvaluationMetrics(
     rows: SQLMetric, batches: SQLMetric, bytesSent: SQLMetric, layoutTime: SQLMetric, waitTime: SQLMetric)
 
+private[spark] object EvaluationMetrics {
+  /** The metrics of an operator, by the names that it gives them. */
+  def create(context: SparkContext): Map[String, SQLMetric] = Map(
+    "numOutputRows" -> SQLMetrics.createMetric(context, "number of output rows"),
+    "numBatches" -> SQLMetrics.createMetric(context, "number of batches"),
+    "pythonDataSent" -> SQLMetrics.createSizeMetric(context, "data laid out for Python"),
+    "layoutTime" -> SQLMetrics.createNanoTimingMetric(context, "time to lay out batches, child included"),
+    "waitTime" -> SQLMetrics.createNanoTimingMetric(context, "time waiting for Python"),
+    "partitionsLeftToSpark" -> SQLMetrics.createMetric(context, "partitions left to Spark"))
+
+  def of(metrics: Map[String, SQLMetric]): EvaluationMetrics = EvaluationMetrics(metrics("numOutputRows"),
+    metrics("numBatches"), metrics("pythonDataSent"), metrics("layoutTime"), metrics("waitTime"))
+}
+
 /**
  * Keeps several batches under way: while Python works on one, the task lays out the next ones.
  *
@@ -33,7 +47,7 @@ private[spark] final case class EvaluationMetrics(
 private[spark] final class BatchPipeline(
     session: WorkerSession, source: BatchSource, depth: Int, bytes: Long, context: TaskContext, metrics: EvaluationMetrics,
     atEnd: String => Unit)
-    extends AutoCloseable {
+    extends ResultPipeline {
 
   private val underWay = mutable.Queue.empty[LaidOutBatch]
   private var largest = 0L
@@ -43,7 +57,7 @@ private[spark] final class BatchPipeline(
   private var finished = false
 
   /** The next batch with its results. */
-  def next(): Option[(LaidOutBatch, EvaluatedBatch)] = {
+  override def next(): Option[(LaidOutBatch, EvaluatedBatch)] = {
     releaseCurrent()
     while (!closed && !exhausted && hasRoom) layOut()
     if (closed || finished) None
@@ -79,7 +93,7 @@ private[spark] final class BatchPipeline(
 
   private def await(batch: LaidOutBatch): EvaluatedBatch = {
     val start = System.nanoTime()
-    val results = polled(session.take(WorkerSession.PollMillis))
+    val results = Polling.until(context)(session.take(Polling.Millis))
     metrics.waitTime += System.nanoTime() - start
     if (results.rows != batch.rows) {
       results.close()
@@ -88,19 +102,9 @@ private[spark] final class BatchPipeline(
     results
   }
 
-  /** Asks again and again until there is an answer or the task has been killed. */
-  private def polled[T](ask: => Option[T]): T = {
-    var answer = ask
-    while (answer.isEmpty) {
-      SparkAccess.checkKilled(context)
-      answer = ask
-    }
-    answer.get
-  }
-
   private def finish(): Unit = {
     finished = true
-    atEnd(polled(session.finish(WorkerSession.PollMillis)))
+    atEnd(Polling.until(context)(session.finish(Polling.Millis)))
   }
 
   private def releaseCurrent(): Unit = {

@@ -25,6 +25,7 @@ final class EvaluationPlan private (
     broadcasts: Seq[Broadcast[_]],
     services: PySparkServices,
     settings: Map[String, Any],
+    stream: Option[StreamSpec],
     timeout: Double,
     crashKeep: Option[String],
     hostConf: RudfConf.HostConf,
@@ -45,6 +46,9 @@ final class EvaluationPlan private (
 
   private def inProcess: Boolean = hostConf.worker == WorkerKind.Process
 
+  /** Whether the functions take an iterator of batches and give one. */
+  def isStream: Boolean = stream.isDefined
+
   /** Takes what a session told at its end. */
   def collect(told: String): Unit = services.collect(told)
 
@@ -53,7 +57,7 @@ final class EvaluationPlan private (
     SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
       root +: includes.map(root + java.io.File.separator + _), Some(root),
       broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)),
-      if (inProcess) Some(services.describe(TaskContext.get())) else None, timeout, crashKeep.map(_ -> label))
+      if (inProcess) Some(services.describe(TaskContext.get())) else None, timeout, crashKeep.map(_ -> label), stream)
   }
 
   /** Tells the files of tasks apart. */
@@ -66,10 +70,20 @@ object EvaluationPlan {
   /** Rows of a batch where Spark's conf sets no limit: enough to make the cost of a batch small. */
   private val UnlimitedRows = 64 * 1024
 
-  def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan = {
+  /** For functions that are called with their arguments. */
+  def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan =
+    apply(udfs, evalType, conf, Nil, inputs =>
+      if (Kinds.streams.contains(evalType)) Some(StreamSpec.columns(inputs, conf)) else None)
+
+  /**
+   * @param columns what goes to Python whether it is an argument or not
+   * @param stream  what is told of a stream, of all that goes to Python
+   */
+  def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf, columns: Seq[Expression],
+      stream: Seq[Expression] => Option[StreamSpec]): EvaluationPlan = {
     val chains = udfs.map(chain)
-    val arguments = chains.map(_.head.children)
-    val inputs = mutable.ArrayBuffer.empty[Expression]
+    val arguments = chains.map(links => if (columns.isEmpty) links.head.children else Nil)
+    val inputs = mutable.ArrayBuffer.from(columns)
     // What is not deterministic equals nothing, not even itself: each such argument is an input of its own.
     def columnOf(argument: Expression): Int = inputs.indexWhere(_.semanticEquals(argument)) match {
       case -1 =>
@@ -86,7 +100,10 @@ object EvaluationPlan {
     new EvaluationPlan(
       evalType, inputs.toVector, inputs.map(_.dataType).toVector, functions, SparkAccess.pythonExec(first),
       SparkAccess.pythonVersion(first), all.flatMap(SparkAccess.pythonIncludes(_).asScala).distinct,
-      all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), new PySparkServices(SparkAccess.accumulator(first)), RudfConf.settings(conf),
+      all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), new PySparkServices(SparkAccess.accumulator(first)),
+      // What a task leaves in the globals of a function that PySpark pickled is gone with the task, as in PySpark.
+      RudfConf.settings(conf) ++ (if (udfs.forall(Support.isSealed)) None else Some("reuse_functions" -> false)),
+      stream(inputs.toVector),
       RudfConf.timeout(conf), RudfConf.crashKeep(conf), hostConf(udfs, evalType, conf),
       if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
       math.min(if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue, RudfConf.bytesInFlight(conf)),

@@ -30,6 +30,9 @@ object Payload {
     if (!command.endsWith(Magic) || command.length < TrailerBytes) None
     else Some(document(command).toRight("its payload is damaged: the seal cannot be read").flatMap(check(command, _)))
 
+  /** Whether a command ends as those of rudf do. */
+  def hasSeal(command: Array[Byte]): Boolean = command.endsWith(Magic)
+
   private def documentLength(command: Array[Byte]): Int =
     ByteBuffer.wrap(command, command.length - TrailerBytes, 4).order(ByteOrder.LITTLE_ENDIAN).getInt
 

@@ -23,13 +23,13 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
   }
   private val forms: Array[ColumnForm] = inputs.map(i => ColumnForm.of(i.dataType)).toArray
 
-  def evaluate(session: WorkerSession, rows: Iterator[InternalRow], partition: Int, pipelineOf: BatchSource => BatchPipeline)
+  def evaluate(session: WorkerSession, rows: Iterator[InternalRow], partition: Int, pipelineOf: BatchSource => ResultPipeline)
       : Iterator[InternalRow] = {
     val pipeline = pipelineOf(new RowSource(session, rows, partition))
     pipelineRows(pipeline)
   }
 
-  private def pipelineRows(pipeline: BatchPipeline): Iterator[InternalRow] = new Iterator[InternalRow] {
+  private def pipelineRows(pipeline: ResultPipeline): Iterator[InternalRow] = new Iterator[InternalRow] {
     private val join = UnsafeProjection.create(childOutput ++ resultAttrs, pageSchema ++ resultAttrs)
     private val waiting = new UnsafeRow(pageSchema.length)
     private val joined = new JoinedRow()

@@ -10,6 +10,10 @@ import org.apache.spark.sql.internal.SQLConf
 object RudfConf {
   /** Off: every function runs on Spark's own path. Can be set while a session runs. */
   val Enabled = "spark.rudf.enabled"
+  /** Whose functions rudf runs: `all`, `rudf-only` (those of `@rudf`) or `none`. Can be set while a session runs. */
+  val Takeover = "spark.rudf.takeover"
+  /** Which kinds of functions rudf runs, with commas between: PySpark's eval types, or names as [[Kinds.named]] has them. */
+  val TakeoverKinds = "spark.rudf.takeover.kinds"
   /** The `python` to run; otherwise the one that the function was made for (`PYSPARK_PYTHON`). */
   val Python = "spark.rudf.python"
   /** Directory to unpack the native libraries into; otherwise the JVM's temporary directory. */
@@ -37,6 +41,21 @@ object RudfConf {
   val IdleTime = "spark.rudf.worker.idleTimeout"
 
   def isEnabled(conf: SQLConf): Boolean = conf.getConfString(Enabled, "true").trim.equalsIgnoreCase("true")
+
+  /** `all`, `rudf-only` or `none`. */
+  def takeover(conf: SQLConf): String = conf.getConfString(Takeover, "all").trim.toLowerCase match {
+    case known @ ("all" | "rudf-only" | "none") => known
+    case other => throw new IllegalArgumentException(s"$Takeover is `$other`, and has to be all, rudf-only or none")
+  }
+
+  /** The eval types that rudf may run; none where all. */
+  def takeoverKinds(conf: SQLConf): Option[Set[Int]] = {
+    val names = conf.getConfString(TakeoverKinds, "").split(',').map(_.trim).filter(_.nonEmpty)
+    if (names.isEmpty) None
+    else Some(names.toSet.flatMap((name: String) => Kinds.named.getOrElse(name, Try(Set(name.toInt)).getOrElse(
+      throw new IllegalArgumentException(
+        s"$TakeoverKinds names `$name`, and knows ${Kinds.named.keys.toSeq.sorted.mkString(", ")} and PySpark's eval types")))))
+  }
 
   def batchesInFlight(conf: SQLConf): Int =
     Try(conf.getConfString(BatchesInFlight, "3").trim.toInt).filter(_ > 0).getOrElse(

@@ -6,12 +6,12 @@ import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, PythonUDF, SortOrder}
 import org.apache.spark.sql.catalyst.plans.physical.Partitioning
 import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode, WholeStageCodegenExec}
-import org.apache.spark.sql.execution.metric.{SQLMetric, SQLMetrics}
+import org.apache.spark.sql.execution.metric.SQLMetric
 import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
 import org.apache.spark.sql.vectorized.ColumnarBatch
 
 /**
- * Evaluates scalar Python functions over record batches, in place of Spark's `ArrowEvalPythonExec`.
+ * Evaluates scalar Python functions, iterator functions included, over record batches, in place of Spark's `ArrowEvalPythonExec`.
  *
  * The output is the child's columns followed by one column a function, the rows and their order are the child's. It gives
  * columns, and takes columns or, laid out by a [[RudfLayoutExec]] below it, rows; where a column that passes by has a
@@ -26,13 +26,7 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
   override def outputPartitioning: Partitioning = child.outputPartitioning
   override def outputOrdering: Seq[SortOrder] = child.outputOrdering
 
-  override lazy val metrics: Map[String, SQLMetric] = Map(
-    "numOutputRows" -> SQLMetrics.createMetric(sparkContext, "number of output rows"),
-    "numBatches" -> SQLMetrics.createMetric(sparkContext, "number of batches"),
-    "pythonDataSent" -> SQLMetrics.createSizeMetric(sparkContext, "data laid out for Python"),
-    "layoutTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time to lay out batches, child included"),
-    "waitTime" -> SQLMetrics.createNanoTimingMetric(sparkContext, "time waiting for Python"),
-    "partitionsLeftToSpark" -> SQLMetrics.createMetric(sparkContext, "partitions left to Spark"))
+  override lazy val metrics: Map[String, SQLMetric] = EvaluationMetrics.create(sparkContext)
 
   @transient private lazy val (worker, whyWorker) = WorkerKind.of(udfs, evalType, conf)
 
@@ -99,12 +93,14 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
     }
   }
 
-  private def taskRunner = new TaskRunner(evaluationPlan,
-    EvaluationMetrics(longMetric("numOutputRows"), longMetric("numBatches"), longMetric("pythonDataSent"),
-      longMetric("layoutTime"), longMetric("waitTime")),
-    longMetric("partitionsLeftToSpark"), udfs.map(_.name).mkString(", "))
+  private def taskRunner = TaskRunner(evaluationPlan, metrics, udfs)
 
   override protected def withNewChildInternal(newChild: SparkPlan): RudfEvalExec = copy(child = newChild)
+}
+
+private[spark] object TaskRunner {
+  def apply(plan: EvaluationPlan, metrics: Map[String, SQLMetric], udfs: Seq[PythonUDF]): TaskRunner =
+    new TaskRunner(plan, EvaluationMetrics.of(metrics), metrics("partitionsLeftToSpark"), udfs.map(_.name).mkString(", "))
 }
 
 /** What a task does before and around its batches. */
@@ -121,9 +117,11 @@ private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationM
   }
 
   /** A pipeline that ends with the task at the latest, whatever becomes of the task. */
-  def pipeline(session: WorkerSession, source: BatchSource): BatchPipeline = {
+  def pipeline(session: WorkerSession, source: BatchSource, pairs: Boolean = true): ResultPipeline = {
     val context = TaskContext.get()
-    val pipeline = new BatchPipeline(session, source, plan.batchesInFlight, plan.bytesInFlight, context, metrics, plan.collect)
+    val pipeline =
+      if (plan.isStream) new StreamPipeline(session, source, plan.batchesInFlight, context, metrics, plan.collect, pairs)
+      else new BatchPipeline(session, source, plan.batchesInFlight, plan.bytesInFlight, context, metrics, plan.collect)
     context.addTaskCompletionListener[Unit](_ => pipeline.close())
     pipeline
   }

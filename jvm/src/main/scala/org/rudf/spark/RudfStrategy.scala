@@ -1,40 +1,91 @@
 package org.rudf.spark
 
-import org.apache.spark.sql.catalyst.expressions.Attribute
-import org.apache.spark.sql.catalyst.plans.logical.{ArrowEvalPython, LogicalPlan}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, PythonUDF}
+import org.apache.spark.sql.catalyst.plans.logical._
 import org.apache.spark.sql.execution.{ProjectExec, SparkPlan, SparkStrategy}
-import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
+import org.apache.spark.sql.execution.python._
 import org.apache.spark.sql.internal.SQLConf
 
 /**
- * Plans [[RudfEvalExec]] for functions decorated with `@rudf`, and Spark's own operator, with the reason, where rudf
- * cannot run them. Functions that are not rudf's are left alone; where both stand in one node, it is planned as two.
+ * Plans rudf's operators for Python functions, and Spark's own, with the reason, where rudf cannot run them. Which
+ * functions those are `spark.rudf.takeover` says; others are left alone, and where both stand in one node, it is planned
+ * as two.
  */
 object RudfStrategy extends SparkStrategy {
 
   override def apply(logical: LogicalPlan): Seq[SparkPlan] = logical match {
-    case node @ ArrowEvalPython(udfs, resultAttrs, child, evalType) =>
-      val (ours, others) = udfs.zip(resultAttrs).partitionMap { case (udf, attribute) =>
-        Support.unseal(udf).map(_ -> attribute).toLeft(udf -> attribute)
-      }
-      if (ours.isEmpty) Nil
-      else {
-        val below =
-          if (others.isEmpty) planLater(child)
-          else ArrowEvalPythonExec(others.map(_._1), others.map(_._2), planLater(child), evalType)
-        val planned = planOurs(ours.map(_._1), ours.map(_._2), below, evalType)
-        (if (others.isEmpty) planned else ProjectExec(node.output, planned)) :: Nil
-      }
+    case node @ ArrowEvalPython(udfs, resultAttrs, child, evalType) => scalar(node, udfs, resultAttrs, child, evalType).toSeq
+    case BatchEvalPython(udfs, resultAttrs, child) =>
+      explained(udfs, EvalType.Batched)(BatchEvalPythonExec(udfs, resultAttrs, planLater(child))).toSeq
+    case MapInPandas(function, output, child, isBarrier, profile) =>
+      map(function, output, child, isBarrier || profile.isDefined)(
+        MapInPandasExec(function, output, _, isBarrier, profile)).toSeq
+    case MapInArrow(function, output, child, isBarrier, profile) =>
+      map(function, output, child, isBarrier || profile.isDefined)(
+        MapInArrowExec(function, output, _, isBarrier, profile)).toSeq
+    case FlatMapGroupsInPandas(grouping, function: PythonUDF, output, child) =>
+      explained(Seq(function), function.evalType)(FlatMapGroupsInPandasExec(grouping, function, output, planLater(child))).toSeq
+    case FlatMapGroupsInArrow(grouping, function: PythonUDF, output, child) =>
+      explained(Seq(function), function.evalType)(FlatMapGroupsInArrowExec(grouping, function, output, planLater(child))).toSeq
     case _ => Nil
   }
 
-  private def planOurs(functions: Seq[Sealed], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int): SparkPlan = {
-    val udfs = functions.map(_.udf)
-    Support.refusal(functions, evalType, SQLConf.get) match {
-      case None => RudfEvalExec(udfs, resultAttrs, child, evalType)
-      case Some(why) =>
-        Fallbacks.tellPlanned(udfs.map(_.name).mkString(", "), why)
-        LeftToSparkExec(why, ArrowEvalPythonExec(udfs, resultAttrs, child, evalType))
+  private def scalar(node: LogicalPlan, udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child: LogicalPlan,
+      evalType: Int): Option[SparkPlan] = {
+    val conf = SQLConf.get
+    val (ours, others) = udfs.zip(resultAttrs).partitionMap { case (udf, attribute) =>
+      Support.candidate(udf, conf).map(_ -> attribute).toLeft(udf -> attribute)
     }
+    if (ours.isEmpty) None
+    else {
+      val below =
+        if (others.isEmpty) planLater(child)
+        else ArrowEvalPythonExec(others.map(_._1), others.map(_._2), planLater(child), evalType)
+      // What one function alone is refused for does not keep its neighbours.
+      val (refused, taken) = ours.partition(f => Support.functionRefusal(f._1).isDefined)
+      val planned = Seq(refused, taken).filter(_.nonEmpty).foldLeft(below)((plan, functions) =>
+        planOurs(functions.map(_._1), functions.map(_._2), plan, evalType, passingBy(child, evalType)))
+      Some(if (planned.output == node.output) planned else ProjectExec(node.output, planned))
+    }
+  }
+
+  /** Batches of a stream wait for their results in columns, so all that passes by needs a form. */
+  private def passingBy(child: LogicalPlan, evalType: Int): Option[String] =
+    if (!Kinds.streams.contains(evalType)) None
+    else child.output.find(a => ColumnForm.of(a.dataType) == null).map(a => s"a column that passes by has the type ${a.dataType.sql}")
+
+  private def planOurs(functions: Seq[Candidate], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int,
+      refusal: Option[String]): SparkPlan = {
+    val udfs = functions.map(_.udf)
+    Support.refusal(functions, evalType, SQLConf.get).orElse(refusal) match {
+      case None => RudfEvalExec(udfs, resultAttrs, child, evalType)
+      case Some(why) => left(udfs, why, ArrowEvalPythonExec(udfs, resultAttrs, child, evalType))
+    }
+  }
+
+  private def map(function: Expression, output: Seq[Attribute], child: LogicalPlan, special: Boolean)(
+      stock: SparkPlan => SparkPlan): Option[SparkPlan] = function match {
+    case udf: PythonUDF =>
+      Support.candidate(udf, SQLConf.get).map { candidate =>
+        val barrier = if (special) Some("it runs in a barrier stage or with a resource profile") else None
+        Support.refusal(Seq(candidate), udf.evalType, SQLConf.get).orElse(barrier)
+          .orElse(Support.rowsRefusal(child.output, output)) match {
+          case None => RudfMapExec(udf, output, planLater(child))
+          case Some(why) => left(Seq(udf), why, stock(planLater(child)))
+        }
+      }
+    case _ => None
+  }
+
+  /** Spark's own operator with the reason, for functions that rudf may run and does not. */
+  private def explained(udfs: Seq[PythonUDF], evalType: Int)(stock: => SparkPlan): Option[SparkPlan] = {
+    val candidates = udfs.flatMap(Support.candidate(_, SQLConf.get))
+    if (candidates.isEmpty) None
+    else Support.refusal(candidates, evalType, SQLConf.get).map(why => left(udfs, why, stock))
+  }
+
+  private def left(udfs: Seq[PythonUDF], why: String, stock: SparkPlan): SparkPlan = {
+    Fallbacks.tellPlanned(udfs.map(_.name).mkString(", "), why)
+    LeftToSparkExec(why, stock)
   }
 }

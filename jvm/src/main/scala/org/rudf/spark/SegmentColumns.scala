@@ -36,6 +36,6 @@ private[spark] final class SegmentColumns(
   }
 
   /** Runs the functions over batches of this form. A batch is valid until the next one is asked for. */
-  def evaluate(pipeline: BatchPipeline): Iterator[ColumnarBatch] =
+  def evaluate(pipeline: ResultPipeline): Iterator[ColumnarBatch] =
     Iterator.continually(pipeline.next()).takeWhile(_.isDefined).map(_.get).map { case (batch, results) => output(batch, results) }
 }

@@ -34,6 +34,7 @@ object SessionMessage {
    * @param services    what functions have of PySpark, as [[PySparkServices]] describes it
    * @param timeoutSeconds longest time of a function for one batch, where it has none of its own; 0 is without end
    * @param keep        directory to keep batches in that fail, and what tells this task's files apart
+   * @param stream      for functions that take an iterator of batches and give one
    */
   def encode(
       evalType: Int,
@@ -46,7 +47,8 @@ object SessionMessage {
       broadcasts: Seq[(Long, String)],
       services: Option[ObjectNode],
       timeoutSeconds: Double,
-      keep: Option[(String, String)] = None): Array[Byte] = {
+      keep: Option[(String, String)] = None,
+      stream: Option[StreamSpec] = None): Array[Byte] = {
     val document = Json.createObjectNode()
     document.put("protocol", ProtocolVersion).put("eval_type", evalType).put("python_version", pythonVersion)
     val types = document.putArray("inputs")
@@ -66,6 +68,7 @@ object SessionMessage {
     broadcasts.foreach { case (id, file) => variables.addArray().add(id).add(file) }
     services.foreach(document.set[ObjectNode]("services", _))
     document.put("timeout_seconds", timeoutSeconds)
+    stream.foreach(_.write(document.putObject("stream")))
     keep.foreach { case (directory, label) => document.putObject("keep").put("directory", directory).put("label", label) }
     frame(Json.writeValueAsBytes(document), blobs.toByteArray)
   }

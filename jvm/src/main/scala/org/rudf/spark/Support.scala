@@ -1,25 +1,16 @@
 package org.rudf.spark
 
 import org.apache.spark.{SparkConf, SparkEnv}
-import org.apache.spark.sql.catalyst.expressions.PythonUDF
+import org.apache.spark.sql.catalyst.expressions.{Attribute, PythonUDF}
 import org.apache.spark.sql.internal.SQLConf
 
-/** PySpark's numbers for the kinds of functions (`pyspark.util.PythonEvalType`) that rudf runs. */
-private[spark] object EvalType {
-  /** `udf`, a row at a time, over Arrow. */
-  val ArrowBatched = 101
-  /** `pandas_udf`, Series to Series. */
-  val ScalarPandas = 200
-  /** `arrow_udf`, Array to Array. */
-  val ScalarArrow = 250
-}
-
 /**
- * A function of rudf's.
+ * A function that rudf may run.
  *
- * @param refusal why its commands are not run, if they are not
+ * @param isSealed whether it was decorated with `@rudf`
+ * @param refusal  why its commands are not run, if they are not
  */
-private[spark] final case class Sealed(udf: PythonUDF, refusal: Option[String])
+private[spark] final case class Candidate(udf: PythonUDF, isSealed: Boolean, refusal: Option[String])
 
 /** Which functions rudf takes, and why it does not take the others. */
 private[spark] object Support {
@@ -28,25 +19,39 @@ private[spark] object Support {
    * What is to be known of a function that was decorated with `@rudf`, and all functions that it is chained to: a
    * sentence that says why its commands cannot be trusted, if there is one. None where it is not rudf's.
    */
-  def unseal(udf: PythonUDF): Option[Sealed] = {
-    val commands = EvaluationPlan.chain(udf).map(link => SparkAccess.command(link.func))
-    val seals = commands.map(Payload.unseal)
-    if (seals.exists(_.isEmpty)) None
-    else {
-      Some(Sealed(udf, seals.flatten.collectFirst { case Left(why) => why }))
-    }
+  def candidate(udf: PythonUDF, conf: SQLConf): Option[Candidate] = {
+    val seals = EvaluationPlan.chain(udf).map(link => Payload.unseal(SparkAccess.command(link.func)))
+    val damage = seals.flatten.collectFirst { case Left(why) => why }
+    if (seals.forall(_.isDefined)) Some(Candidate(udf, isSealed = true, damage))
+    else if (RudfConf.isEnabled(conf) && RudfConf.takeover(conf) == "all") Some(Candidate(udf, isSealed = false, damage))
+    else None
   }
 
-  /** A sentence that says why sealed functions are left to Spark, or none where rudf takes them all. */
-  def refusal(functions: Seq[Sealed], evalType: Int, conf: SQLConf): Option[String] = {
+  /** Whether all functions that a UDF is chained to were decorated with `@rudf`. */
+  def isSealed(udf: PythonUDF): Boolean =
+    EvaluationPlan.chain(udf).forall(link => Payload.hasSeal(SparkAccess.command(link.func)))
+
+  /** A sentence that says why functions are left to Spark, or none where rudf takes them all. */
+  def refusal(functions: Seq[Candidate], evalType: Int, conf: SQLConf): Option[String] = {
     val udfs = functions.map(_.udf)
     val each = functions.iterator.flatMap(f => functionRefusal(f).map(why => s"`${f.udf.name}`: $why"))
+    nodeRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType, conf))
+  }
+
+  /** A sentence that says why no function of a kind is taken, if so. */
+  private def nodeRefusal(evalType: Int, conf: SQLConf): Option[String] = {
+    val kinds = RudfConf.takeoverKinds(conf)
     if (!RudfConf.isEnabled(conf)) Some(s"${RudfConf.Enabled} is false")
-    else confRefusal(evalType, conf).orElse(each.nextOption()).orElse(differentPythons(udfs)).orElse(localRefusal(udfs, evalType, conf))
+    else if (RudfConf.takeover(conf) == "none") Some(s"${RudfConf.Takeover} is none")
+    else if (kinds.exists(!_.contains(evalType))) Some(s"${RudfConf.TakeoverKinds} does not name ${Kinds.describe(evalType)}")
+    else confRefusal(evalType, conf)
   }
 
   private def confRefusal(evalType: Int, conf: SQLConf): Option[String] = {
-    if (!kinds.contains(evalType)) Some(s"functions of eval type $evalType are not supported yet")
+    if (!Kinds.supported.contains(evalType)) Some(s"${Kinds.describe(evalType)} are not supported")
+    else if (Kinds.streams.contains(evalType) && !SupportedTypes.hasConverters) {
+      Some(s"${Kinds.describe(evalType)} need Spark 4.3 or newer")
+    }
     else if (conf.contains("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
     else if (RudfConf.flag(conf, "spark.sql.pyspark.worker.logging.enabled", default = false)) {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
@@ -63,9 +68,8 @@ private[spark] object Support {
     } else None
   }
 
-  private val kinds = Set(EvalType.ArrowBatched, EvalType.ScalarPandas, EvalType.ScalarArrow)
-
-  private def functionRefusal(function: Sealed): Option[String] = {
+  /** A sentence that says why a function is left to Spark, whatever its neighbours are. */
+  def functionRefusal(function: Candidate): Option[String] = {
     val chain = EvaluationPlan.chain(function.udf)
     function.refusal.orElse(typeRefusal(chain)).orElse(encryptedBroadcast(chain))
   }
@@ -73,6 +77,16 @@ private[spark] object Support {
   private def typeRefusal(chain: Seq[PythonUDF]): Option[String] =
     chain.head.children.iterator.map(_.dataType).flatMap(t => SupportedTypes.refusal(t).map("an argument " + _)).nextOption()
       .orElse(SupportedTypes.refusal(chain.last.dataType).map("its result " + _))
+
+  /** A sentence that says why whole rows are not handed to a function or taken from one, if so. */
+  def rowsRefusal(input: Seq[Attribute], output: Seq[Attribute]): Option[String] = {
+    def types(attributes: Seq[Attribute], what: String): Option[String] =
+      attributes.iterator.flatMap(a => SupportedTypes.refusal(a.dataType).map(why => s"$what `${a.name}` $why")).nextOption()
+    if (input.isEmpty || output.isEmpty) Some("it takes or gives rows without columns")
+    else if (input.map(_.name).distinct.length < input.length) Some("two of its columns have the same name")
+    else if (output.map(_.name).distinct.length < output.length) Some("two columns of its results have the same name")
+    else types(input, "its column").orElse(types(output, "the column"))
+  }
 
   private def encryptedBroadcast(chain: Seq[PythonUDF]): Option[String] = {
     val uses = chain.exists(link => !SparkAccess.broadcasts(link.func).isEmpty)
@@ -102,7 +116,7 @@ private[spark] object Support {
 
   private def requiredPackages(evalType: Int): Seq[String] =
     if (evalType == EvalType.ArrowBatched) Nil
-    else if (evalType == EvalType.ScalarPandas) Seq("pyarrow", "pandas")
+    else if (Kinds.pandas.contains(evalType)) Seq("pyarrow", "pandas")
     else Seq("pyarrow")
 
   private def sparkConf: Option[SparkConf] = Option(SparkEnv.get).map(_.conf)

@@ -24,7 +24,7 @@ private[spark] object SupportedTypes {
   }
 
   /** Whether this release of PySpark converts these types as rudf does: older ones went by pandas for some kinds. */
-  private lazy val hasConverters: Boolean = {
+  lazy val hasConverters: Boolean = {
     val numbers = org.apache.spark.SPARK_VERSION.split('.').map(_.takeWhile(_.isDigit)).filter(_.nonEmpty).map(_.toInt)
     numbers.take(2).toSeq >= Seq(4, 3)
   }

@@ -22,9 +22,17 @@ object WorkerKind {
    */
   def of(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): (WorkerKind, Option[String]) =
     asked(conf, SparkEnv.get.conf, evalType) match {
+      case Embedded if Kinds.streams.contains(evalType) => Process -> streamReason(conf)
+      case Embedded if isAuto(conf) && !udfs.forall(Support.isSealed) => Process -> None
       case Embedded => timeoutOf(udfs, conf).orElse(serviceOf(udfs)).fold[(WorkerKind, Option[String])](Embedded -> None)(why => Process -> Some(why))
       case Process => Process -> None
     }
+
+  /** What belongs to one process in PySpark stays in one: functions that were not made for rudf may rest on it. */
+  private def isAuto(conf: SQLConf): Boolean = conf.getConfString(RudfConf.Worker, "auto").trim.equalsIgnoreCase("auto")
+
+  private def streamReason(conf: SQLConf): Option[String] =
+    if (isAuto(conf)) None else Some("functions that take iterators or groups run in processes")
 
   private[spark] def asked(conf: SQLConf, application: SparkConf, evalType: Int): WorkerKind =
     conf.getConfString(RudfConf.Worker, "auto").trim.toLowerCase match {

@@ -47,7 +47,7 @@ private object PythonFailures {
     try body
     catch {
       case error: RudfNativeException if error.kind == RudfNativeException.PYTHON =>
-        throw SparkAccess.pythonException(error.getMessage)
+        throw StreamFailures.typeMismatch(error.getMessage).getOrElse(SparkAccess.pythonException(error.getMessage))
     }
 }
 
@@ -71,6 +71,12 @@ final class WorkerSession(private var handle: Long) extends AutoCloseable {
   /** Hands a batch over. The segment still has to be closed by the caller, after its last use. */
   def submit(segment: Segment, length: Long): Unit = {
     RudfNative.submit(handle, segment.handle, length)
+    ()
+  }
+
+  /** Asks a stream for results without a batch; with `end`, says that there are no more batches. */
+  def ask(end: Boolean): Unit = {
+    RudfNative.ask(handle, if (end) 1L else 0L)
     ()
   }
 
@@ -113,6 +119,14 @@ private[spark] object WorkerSession {
 /** The results of one batch, valid until closed. */
 final class EvaluatedBatch(private var handle: Long) extends AutoCloseable {
   val rows: Long = RudfNative.resultRows(handle)
+
+  private val taken = RudfNative.resultTaken(handle)
+
+  /** Of a stream: how many batches its functions have begun. */
+  def batchesTaken: Long = taken >> 1
+
+  /** Of a stream: whether its functions are at their end. */
+  def isLast: Boolean = (taken & 1) == 1
 
   /** Address of the first of one descriptor a function. */
   def descriptors: Long = RudfNative.resultColumns(handle)

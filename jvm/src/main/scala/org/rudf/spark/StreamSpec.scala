@@ -1,0 +1,76 @@
+package org.rudf.spark
+
+import scala.util.Try
+
+import com.fasterxml.jackson.databind.ObjectMapper
+import com.fasterxml.jackson.databind.node.ObjectNode
+
+import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression}
+import org.apache.spark.sql.internal.SQLConf
+import org.apache.spark.sql.types.DataType
+
+/**
+ * What `rudf.worker.streams` is told of a stream; the names are those of its `run`.
+ *
+ * @param output `struct` or `aligned`
+ */
+private[spark] final case class StreamSpec(
+    names: Seq[String], nullable: Seq[Boolean], asStruct: Boolean, conf: Map[String, String], output: String) {
+
+  def write(node: ObjectNode): Unit = {
+    val (columns, flags) = (node.putArray("names"), node.putArray("nullable"))
+    names.foreach(name => columns.add(name))
+    nullable.foreach(flag => flags.add(flag))
+    node.put("struct", asStruct).put("output", output)
+    val confs = node.putObject("conf")
+    conf.foreach { case (name, value) => confs.put(name, value) }
+  }
+}
+
+private[spark] object StreamSpec {
+  /** Confs that PySpark's worker knows (`pyspark.worker.RunnerConf`). */
+  private val known = Seq(
+    "spark.sql.legacy.execution.pandas.groupedMap.assignColumnsByName", "spark.sql.execution.arrow.useLargeVarTypes",
+    "spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled",
+    "spark.sql.execution.pythonUDF.mapInBatch.legacy.acceptAnyIterable.enabled", "spark.sql.execution.pyspark.binaryAsBytes",
+    "spark.sql.execution.pandas.convertToArrowArraySafely", "spark.sql.execution.pythonUDF.pandas.intToDecimalCoercionEnabled",
+    "spark.sql.execution.pythonUDF.pandas.preferIntExtensionDtype", "spark.sql.execution.arrow.maxRecordsPerBatch",
+    "spark.sql.execution.arrow.maxBytesPerBatch", "spark.sql.execution.arrow.pyspark.validateSchema.enabled")
+
+  private def confs(conf: SQLConf): Map[String, String] =
+    known.flatMap(name => Try(conf.getConfString(name)).toOption.map(name -> _)).toMap +
+      ("spark.sql.session.timeZone" -> conf.sessionLocalTimeZone)
+
+  /** Functions that are called with their arguments, which have no names of their own. */
+  def columns(inputs: Seq[Expression], conf: SQLConf): StreamSpec =
+    StreamSpec(inputs.indices.map(i => s"_$i"), inputs.map(_.nullable), asStruct = false, confs(conf), "aligned")
+
+  /** Maps, which get whole rows and give whole rows. */
+  def rows(attributes: Seq[Attribute], conf: SQLConf): StreamSpec =
+    StreamSpec(attributes.map(_.name), attributes.map(_.nullable), asStruct = true, confs(conf), "struct")
+}
+
+/** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */
+private[spark] object StreamFailures {
+  private val Marker = "rudf.worker.streams.ArrowTypeMismatch: "
+  private val Json = new ObjectMapper()
+
+  /** Spark's error for results of other types or fewer columns than declared, if that is what a worker tells. */
+  def typeMismatch(text: String): Option[Throwable] =
+    Option(text.indexOf(Marker)).filter(_ >= 0).flatMap { at =>
+      val line = text.substring(at + Marker.length).linesIterator.next()
+      Try {
+        val told = Json.readTree(line)
+        def types(name: String): Seq[DataType] = {
+          val list = told.path(name)
+          (0 until list.size).map(i => DataType.fromJson(list.get(i).toString))
+        }
+        if (told.has("method")) {
+          SparkAccess.unsupportedCall(told.path("method").asText())
+        } else if (told.has("length")) {
+          val length = told.path("length").asInt()
+          new ArrayIndexOutOfBoundsException(s"Index $length out of bounds for length $length")
+        } else SparkAccess.typeMismatch(told.path("operation").asText(), types("declared"), types("actual"))
+      }.toOption
+    }
+}

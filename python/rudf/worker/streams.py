@@ -1,0 +1,319 @@
+"""Functions that take an iterator of batches and give one: iterator functions and maps over partitions.
+
+PySpark's own worker code runs them (``pyspark.worker.read_udfs``), over batches that lie in shared memory in place of
+batches from a socket: what functions see, what becomes of their results, and what is said of mistakes is PySpark's by
+construction. Here batches are taken and given.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from rudf.worker.spark_types import arrow_type
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ArrowTypeMismatch", "run"]
+
+#: Small batches of results are put together: up to so many rows or bytes, and no longer than so many seconds.
+_ENOUGH_ROWS, _ENOUGH_BYTES, _ENOUGH_SECONDS = 4096, 4 << 20, 0.05
+
+
+class ArrowTypeMismatch(Exception):
+    """Results are of other types than declared. Spark's JVM finds that in PySpark, and says it here too.
+
+    The message is JSON: ``operation``, ``declared`` and ``actual`` types; or ``method``, by which a declared column
+    cannot be read; or ``length``, where there are fewer columns.
+    """
+
+
+def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: str) -> None:
+    """Run the functions of one session over all batches of one partition.
+
+    Parameters
+    ----------
+    stream : rudf._native.BatchStream
+        Where batches come from and results go to.
+    kind : int
+        PySpark's eval type.
+    functions : list
+        ``(chain, declared type, columns, names of the last columns)`` an output column.
+    spec : str
+        JSON. ``names`` and ``nullable`` of the columns; ``struct``: whether functions get them as one; ``conf``:
+        Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
+        rows as each batch.
+    time_zone : str
+        The session's time zone.
+    """
+    import pyspark.worker
+
+    told = json.loads(spec)
+    infos = [_info(function) for function in functions]
+    worker: Any = pyspark.worker
+    evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, worker.RunnerConf(told["conf"]), worker.EvalConf({}))
+    declared = [function[1] for function in functions]
+    output = _OUTPUTS[told["output"]](stream, declared, time_zone)
+    if told["conf"].get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
+        output.operation = _CHECKED_BY_SPARK.get(kind)
+    source = _Batches(stream, output, told, writable=kind in _PANDAS_KINDS)
+    results = evaluate(0, source.whole())
+    try:
+        for batch in results:
+            output.put(batch)
+        output.flush()
+    finally:
+        if hasattr(results, "close"):
+            results.close()
+
+
+#: Eval types of whose results Spark's JVM checks the schema, and what it calls them.
+_CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
+
+#: Eval types whose functions get pandas objects, which they may write to.
+_PANDAS_KINDS = {204, 205}
+
+
+class _Unpickled:
+    """Stands for PySpark's serializer: functions have been unpickled already."""
+
+    def _read_with_length(self, command: Any) -> Any:
+        return command
+
+
+def _info(function: Any) -> Any:
+    chain, declared, columns, names = function
+    positional = len(columns) - len(names)
+    return SimpleNamespace(
+        udfs=[(link, declared) for link in chain],
+        args=columns[:positional],
+        kwargs=dict(zip(names, columns[positional:], strict=True)),
+        result_id=None,
+    )
+
+
+class _Batches:
+    """The batches of a stream, as PySpark's code takes them."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], *, writable: bool) -> None:
+        self._stream = stream
+        self._output = output
+        self._names, self._nullable = told["names"], told["nullable"]
+        self._as_struct = told["struct"]
+        self._writable = writable
+
+    def whole(self) -> Iterator[pa.RecordBatch]:
+        """Yield batches as they come."""
+        for columns, _ in self._received():
+            yield self._batch(columns)
+
+    def _received(self) -> Iterator[tuple[list[pa.Array], int]]:
+        while True:
+            if not self._stream.has_batch():
+                self._output.flush()
+            received = self._stream.next_batch()
+            if received is None:
+                return
+            columns, rows = received
+            self._output.expect(rows)
+            yield ([_writable(column) for column in columns] if self._writable else columns), rows
+
+    def _batch(self, columns: list[pa.Array]) -> pa.RecordBatch:
+        fields = [
+            pa.field(name, column.type, nullable)
+            for name, column, nullable in zip(self._names, columns, self._nullable, strict=True)
+        ]
+        if not self._as_struct:
+            return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+        return pa.RecordBatch.from_arrays([pa.StructArray.from_arrays(columns, fields=fields)], ["_0"])
+
+
+def _writable(array: pa.Array) -> pa.Array:
+    """Copy numbers that pandas would take as they lie: functions may write to a Series, and the batch is Spark's."""
+    kind = array.type
+    if array.null_count or not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return array
+    values = array.to_numpy()
+    buffer = pa.allocate_buffer(values.nbytes)
+    np.frombuffer(buffer, values.dtype)[:] = values
+    return pa.Array.from_buffers(kind, len(array), [None, buffer], 0)
+
+
+class _Output:
+    """Results on their way to the JVM: as columns, each of its declared type."""
+
+    #: What Spark calls the operation whose results it checks.
+    operation: str | None = None
+
+    def __init__(self, stream: Any, declared: list[Any], time_zone: str) -> None:
+        self._stream = stream
+        self._declared = declared
+        self._types = [arrow_type(one, time_zone) for one in declared]
+        self._waiting: list[list[pa.Array]] = []
+        self._rows = self._bytes = 0
+        self._since = 0.0
+        self._schema: pa.Schema | None = None
+
+    def expect(self, rows: int) -> None:
+        """Learn that a batch of so many rows has been taken."""
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        """Take one batch of results."""
+        if self._schema is None:
+            self._schema = batch.schema
+        elif not self._schema.equals(batch.schema):
+            # What PySpark's writer of the stream says.
+            raise pa.ArrowInvalid("Tried to write record batch with different schema")
+        columns = self._columns(batch)
+        if batch.num_rows:
+            self._append(columns, batch.num_rows)
+
+    def _columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        return _fitted(batch.columns, self._types)
+
+    def _append(self, columns: list[pa.Array], rows: int) -> None:
+        if not self._waiting:
+            self._since = time.monotonic()
+        self._waiting.append(columns)
+        self._rows += rows
+        self._bytes += sum(column.nbytes for column in columns)
+        if (
+            self._rows >= _ENOUGH_ROWS
+            or self._bytes >= _ENOUGH_BYTES
+            or time.monotonic() - self._since > _ENOUGH_SECONDS
+        ):
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits."""
+        if self._waiting:
+            rows, columns = self._rows, self._take()
+            self._stream.send(columns, rows)
+
+    def _take(self) -> list[pa.Array]:
+        waiting, self._waiting, self._rows, self._bytes = self._waiting, [], 0, 0
+        if len(waiting) == 1:
+            return waiting[0]
+        return [pa.concat_arrays(parts) for parts in zip(*waiting, strict=True)]
+
+
+class _StructOutput(_Output):
+    """Results of maps: rows of a declared struct, which the JVM takes apart."""
+
+    def _columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        (struct,) = batch.columns
+        if self.operation is not None and not struct.type.equals(self._checked):
+            self._check(struct.type)
+        fields = list(self._types[0])
+        if not batch.num_rows:
+            return []
+        columns = _readable(struct.flatten(), fields, self._declared[0])
+        return [pa.StructArray.from_arrays(columns, fields=[pa.field(field.name, field.type) for field in fields])]
+
+    #: A type that has been found right.
+    _checked: pa.DataType | None = None
+
+    def _check(self, kind: pa.DataType) -> None:
+        from pyspark.sql.pandas.types import from_arrow_type
+
+        actual, declared = from_arrow_type(kind), self._declared[0]
+        if not _fits(actual.jsonValue(), declared.jsonValue()):
+            told = {"operation": self.operation, "declared": [declared.jsonValue()], "actual": [actual.jsonValue()]}
+            raise ArrowTypeMismatch(json.dumps(told))
+        self._checked = kind
+
+
+class _AlignedOutput(_Output):
+    """Results of iterator functions: for each batch taken one of as many rows, however the function cut them."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._expected: deque[int] = deque()
+
+    def expect(self, rows: int) -> None:
+        self._expected.append(rows)
+
+    def _append(self, columns: list[pa.Array], rows: int) -> None:
+        self._waiting.append(columns)
+        self._rows += rows
+        self.flush()
+
+    def flush(self) -> None:
+        while self._expected and self._rows >= self._expected[0]:
+            wanted, rows = self._expected.popleft(), self._rows
+            columns = self._take()
+            if rows > wanted:
+                self._waiting, self._rows = [[column.slice(wanted) for column in columns]], rows - wanted
+                columns = [column.slice(0, wanted) for column in columns]
+            self._stream.send(columns, wanted)
+
+
+_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput}
+
+
+def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:
+    """Give columns the Arrow types that batches have: sizes of offsets and time zones may differ from those."""
+    return [column if column.type == kind else column.cast(kind) for column, kind in zip(columns, types, strict=True)]
+
+
+def _fits(found: Any, wanted: Any) -> bool:
+    """Tell whether a type, in Spark's JSON, may stand for another: what is not to be null must not allow it."""
+    if not isinstance(wanted, dict) or not isinstance(found, dict):
+        return bool(found == wanted)
+    if found.get("type") != wanted.get("type"):
+        return False
+    if wanted["type"] == "struct":
+        pairs = list(zip(found["fields"], wanted["fields"]))
+        return len(found["fields"]) == len(wanted["fields"]) and all(
+            one["name"] == other["name"]
+            and (other["nullable"] or not one["nullable"])
+            and _fits(one["type"], other["type"])
+            for one, other in pairs
+        )
+    allowed = [("containsNull", "elementType"), ("valueContainsNull", "valueType")]
+    return all(wanted[flag] or not found[flag] for flag, _ in allowed if flag in wanted) and all(
+        _fits(found[part], wanted[part]) for part in ("elementType", "keyType", "valueType") if part in wanted
+    )
+
+
+#: How Spark reads a column of a type: what is read alike is taken for one another.
+_GETTERS = {
+    "boolean": "getBoolean", "byte": "getByte", "short": "getShort", "integer": "getInt", "date": "getInt",
+    "long": "getLong", "timestamp": "getLong", "timestamp_ntz": "getLong", "float": "getFloat", "double": "getDouble",
+    "string": "getUTF8String", "binary": "getBinary", "decimal": "getDecimal", "array": "getArray", "map": "getMap",
+    "struct": "getStruct",
+}  # fmt: skip
+
+
+def _getter(kind: Any) -> str:
+    name = kind.typeName()
+    return "getLong" if name.startswith(("interval", "time")) else _GETTERS.get(name, name)
+
+
+def _readable(columns: list[pa.Array], fields: list[pa.Field], declared: Any) -> list[pa.Array]:
+    """Give columns their declared types by position, as Spark's JVM reads them where it checks no schema."""
+    if len(columns) < len(fields):
+        raise ArrowTypeMismatch(json.dumps({"length": len(columns)}))
+    return [
+        column if column.type == field.type else _read_as(column, field.type, spark_field.dataType)
+        for column, field, spark_field in zip(columns, fields, declared.fields)
+    ]
+
+
+def _read_as(column: pa.Array, target: pa.DataType, declared: Any) -> pa.Array:
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    if column.null_count == len(column):
+        return pa.nulls(len(column), target)
+    found = from_arrow_type(column.type)
+    getter = _getter(declared)
+    if getter != _getter(found):
+        raise ArrowTypeMismatch(json.dumps({"method": getter}))
+    return column.view(target) if getter in ("getInt", "getLong") else column.cast(target)

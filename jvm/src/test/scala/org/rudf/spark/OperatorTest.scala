@@ -169,12 +169,18 @@ class OperatorTest {
     assertEquals(0L, frame.where("u != concat('S', id) or a[0] != id or st.x != id or d != id").count())
   }
 
-  @Test def sealedAndOtherFunctionsOfOneNodeArePlannedApart(): Unit = {
+  @Test def sealedAndOtherFunctionsOfOneNodeArePlannedApartWhereTheConfSaysSo(): Unit = {
     val ours = udf("f = lambda v: v + 1", "bigint")
     val stock = udf("f = lambda v: v + 1", "bigint", seal = false)
-    val frame = spark.range(3).select(ours(Seq(col("id"))).as("a"), stock(Seq(col("id"))).as("b"))
-    assertTrue(plan(frame), plan(frame).contains("RudfEval") && plan(frame).contains("ArrowEvalPython"))
-    assertEquals(Seq(Row(1, 1), Row(2, 2), Row(3, 3)), frame.collect().toSeq)
+    Seq("all" -> false, "rudf-only" -> true, "none" -> true).foreach { case (takeover, sparks) =>
+      spark.conf.set(RudfConf.Takeover, takeover)
+      try {
+        val frame = spark.range(3).select(ours(Seq(col("id"))).as("a"), stock(Seq(col("id"))).as("b"))
+        assertEquals(plan(frame), sparks, plan(frame).contains("ArrowEvalPython"))
+        assertEquals(plan(frame), takeover != "none", plan(frame).contains("RudfEval"))
+        assertEquals(Seq(Row(1, 1), Row(2, 2), Row(3, 3)), frame.collect().toSeq)
+      } finally spark.conf.unset(RudfConf.Takeover)
+    }
   }
 
   @Test def aFunctionOfAnUnsupportedTypeStaysWithSparkAndExplainSaysWhy(): Unit = {

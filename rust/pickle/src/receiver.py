@@ -7,18 +7,20 @@
 # defined itself: those are never changed. `tracking.rs` writes the calls.
 
 
-# Classes that travel have been through `__init_subclass__` where they come from.
+# Classes that travel have been through `__init_subclass__` where they come from. One load at a time takes it off a base:
+# another would find it gone halfway.
 def shielded(b, m, *a):
     h = []
-    for c in b:
-        if "__init_subclass__" in c.__dict__:
-            h.append((c, c.__dict__["__init_subclass__"]))
-            type.__delattr__(c, "__init_subclass__")
-    try:
-        return m(*a)
-    finally:
-        for c, f in h:
-            type.__setattr__(c, "__init_subclass__", f)
+    with __import__("copyreg").__dict__.setdefault("_rudf_lock", __import__("_thread").RLock()):
+        for c in b:
+            if "__init_subclass__" in c.__dict__:
+                h.append((c, c.__dict__["__init_subclass__"]))
+                type.__delattr__(c, "__init_subclass__")
+        try:
+            return m(*a)
+        finally:
+            for c, f in h:
+                type.__setattr__(c, "__init_subclass__", f)
 
 
 # A member of an enum; a class that is not filled yet has no table of members.

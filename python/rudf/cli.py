@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rudf._version import __version__
 from rudf.inspection import InspectionError, find_object
-from rudf.replay import ReplayError, ReplayFailure
+from rudf.replay import ReplayError, ReplayFailure, replay
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,6 @@ def _inspect_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> str:
-    from rudf.replay import replay
-
     return replay(arguments.file)
 
 

@@ -26,8 +26,9 @@ final class Segment implements AutoCloseable {
    */
   static Segment acquire(long session, long capacity, SegmentMemory memory) {
     long granted = memory == null ? 0 : memory.take(capacity);
+    long handle = 0;
     try {
-      long handle = RudfNative.acquireSegment(session, capacity);
+      handle = RudfNative.acquireSegment(session, capacity);
       long actual = RudfNative.segmentCapacity(handle);
       if (memory != null) {
         granted += memory.take(actual - capacity);
@@ -36,6 +37,9 @@ final class Segment implements AutoCloseable {
     } catch (RuntimeException | Error failure) {
       if (memory != null) {
         memory.giveBack(granted);
+      }
+      if (handle != 0) {
+        RudfNative.releaseSegment(handle);
       }
       throw failure;
     }

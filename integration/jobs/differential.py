@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 TYPES = ["boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "string", "binary", "date", "timestamp"]
 
+#: rudf's operators.
+OPERATORS = ("RudfEval", "RudfMap", "RudfGroups", "RudfCogroups", "RudfAggregate", "RudfWindow")
+
 EXTREMES = {
     "boolean": ["true", "false"],
     "tinyint": ["-128", "127", "0"],
@@ -67,7 +70,7 @@ class Matrix:
             plan = query._jdf.queryExecution().executedPlan().toString()
         except Exception as error:
             return {"error": type(error).__name__, "text": significant(str(error)), "rudf": None}
-        return {"schema": query.schema.simpleString(), "rows": rows, "rudf": "RudfEval" in plan or "RudfMap" in plan}
+        return {"schema": query.schema.simpleString(), "rows": rows, "rudf": any(name in plan for name in OPERATORS)}
 
 
 def significant(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Functions that take an iterator of batches and give one: iterator functions and maps over partitions.
+"""Functions that take an iterator of batches and give one: iterator functions, maps over partitions, and groups.
 
 PySpark's own worker code runs them (``pyspark.worker.read_udfs``), over batches that lie in shared memory in place of
 batches from a socket: what functions see, what becomes of their results, and what is said of mistakes is PySpark's by
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rudf.worker.groups import combined, frame_bounds, in_groups, starts_of
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -49,22 +50,26 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     spec : str
         JSON. ``names`` and ``nullable`` of the columns; ``struct``: whether functions get them as one; ``conf``:
         Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
-        rows as each batch.
+        rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys. ``groups``, where
+        functions take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
+        column marks the rows that begin a group.
     time_zone : str
         The session's time zone.
     """
     import pyspark.worker
 
+    import pyspark.worker
+
     told = json.loads(spec)
-    infos = [_info(function) for function in functions]
-    worker: Any = pyspark.worker
-    evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, worker.RunnerConf(told["conf"]), worker.EvalConf({}))
-    declared = [function[1] for function in functions]
-    output = _OUTPUTS[told["output"]](stream, declared, time_zone)
-    if told["conf"].get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
+    confs = told["conf"]
+    output = _OUTPUTS[told["output"]](stream, [function[1] for function in functions], time_zone)
+    if confs.get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
         output.operation = _CHECKED_BY_SPARK.get(kind)
-    source = _Batches(stream, output, told, writable=kind in _PANDAS_KINDS)
-    results = evaluate(0, source.whole())
+    source = _source(told)(stream, output, told, functions, kind)
+    infos = [_info(function, source.offsets(function)) for function in functions]
+    worker: Any = pyspark.worker
+    evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, worker.RunnerConf(confs), worker.EvalConf({}))
+    results = evaluate(0, source.feed())
     try:
         for batch in results:
             output.put(batch)
@@ -78,7 +83,21 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
 _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
 
 #: Eval types whose functions get pandas objects, which they may write to.
-_PANDAS_KINDS = {204, 205}
+_PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
+
+#: Eval types whose functions see how a group is cut into batches.
+_GROUP_ITERATOR_KINDS = {215, 216, 217, 254}
+
+
+def _source(told: dict[str, Any]) -> type[_Batches]:
+    groups = told.get("groups")
+    if groups is None:
+        return _Batches
+    if groups["frames"]:
+        return _Windows
+    if "cogroup" in groups:
+        return _Cogroups
+    return _MappedGroups if groups["values"] else _AggregatedGroups
 
 
 class _Unpickled:
@@ -88,8 +107,9 @@ class _Unpickled:
         return command
 
 
-def _info(function: Any) -> Any:
-    chain, declared, columns, names = function
+def _info(function: Any, columns: list[int]) -> Any:
+    """Describe a function as PySpark's reader of its socket does; `columns` are what PySpark is told of its columns."""
+    chain, declared, _, names = function
     positional = len(columns) - len(names)
     return SimpleNamespace(
         udfs=[(link, declared) for link in chain],
@@ -102,15 +122,20 @@ def _info(function: Any) -> Any:
 class _Batches:
     """The batches of a stream, as PySpark's code takes them."""
 
-    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], *, writable: bool) -> None:
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
         self._stream = stream
         self._output = output
         self._names, self._nullable = told["names"], told["nullable"]
         self._as_struct = told["struct"]
-        self._writable = writable
+        self._writable = kind in _PANDAS_KINDS
 
-    def whole(self) -> Iterator[pa.RecordBatch]:
-        """Yield batches as they come."""
+    def offsets(self, function: Any) -> list[int]:
+        """Return what PySpark is told of a function's columns: their numbers in each batch."""
+        columns: list[int] = function[2]
+        return columns
+
+    def feed(self) -> Iterator[Any]:
+        """Yield what PySpark's code takes: batches as they come."""
         for columns, _ in self._received():
             yield self._batch(columns)
 
@@ -133,6 +158,133 @@ class _Batches:
         if not self._as_struct:
             return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
         return pa.RecordBatch.from_arrays([pa.StructArray.from_arrays(columns, fields=fields)], ["_0"])
+
+
+class _Groups(_Batches):
+    """The same, a group at a time. The last column marks the rows that begin a group."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        self._keys, self._values = told["groups"]["keys"], told["groups"]["values"]
+        most = int(told["conf"].get("spark.sql.execution.arrow.maxRecordsPerBatch", 0))
+        self._most_rows = most if most > 0 and kind in _GROUP_ITERATOR_KINDS else None
+
+    def feed(self) -> Iterator[Any]:
+        """Yield an iterator of batches a group."""
+        return in_groups(self._marked(), self._most_rows)
+
+    def _marked(self) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+        for (*columns, marks), _ in self._received():
+            starts = starts_of(marks)
+            yield self._begun(columns, starts), starts
+
+    def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
+        """Make the batch that functions get of; groups begin in the rows `starts`."""
+        return self._batch(columns)
+
+
+class _MappedGroups(_Groups):
+    """Of maps over groups."""
+
+    def offsets(self, function: Any) -> list[int]:
+        return _key_and_value_offsets(self._keys, self._values)
+
+
+def _key_and_value_offsets(keys: list[int], values: list[int]) -> list[int]:
+    """Tell columns in PySpark's form: a length, how many are keys, the keys, the values."""
+    return [1 + len(keys) + len(values), len(keys), *keys, *values]
+
+
+class _Arguments(_Groups):
+    """Of functions that get their arguments alone, as PySpark names and orders them."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        self._arguments = list(dict.fromkeys(column for function in functions for column in function[2]))
+        self._nullable = [self._nullable[column] for column in self._arguments]
+        self._names = [f"_{number}" for number in range(len(self._arguments))]
+
+    def offsets(self, function: Any) -> list[int]:
+        return [self._arguments.index(column) for column in function[2]]
+
+    def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
+        return self._batch([columns[column] for column in self._arguments])
+
+
+class _AggregatedGroups(_Arguments):
+    """Of aggregates, whose results come with the keys."""
+
+    def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
+        self._output.expect_groups([columns[key].take(pa.array(starts)) for key in self._keys], len(starts))
+        return super()._begun(columns, starts)
+
+
+class _Windows(_Arguments):
+    """Of aggregates over windows: whole groups, with the bounds of each row's frame in columns before the others."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        frames = told["groups"]["frames"]
+        bounded = [frame for frame in frames if "lower" in frame or "upper" in frame]
+        self._bounded = [frame for number, frame in enumerate(bounded) if frame not in bounded[:number]]
+        self._functions = iter(frames)
+        self._names = [f"_{2 * len(self._bounded) + number}" for number in range(len(self._arguments))]
+        told["conf"]["window_bound_types"] = ",".join(
+            "bounded" if frame in self._bounded else "unbounded" for frame in frames
+        )
+
+    def offsets(self, function: Any) -> list[int]:
+        # Asked for one function after another.
+        frame = next(self._functions)
+        columns = [2 * len(self._bounded) + column for column in super().offsets(function)]
+        if frame not in self._bounded:
+            return columns
+        begin = 2 * self._bounded.index(frame)
+        return [begin, begin + 1, *columns]
+
+    def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
+        # The last of them marks rows of another order than the one before.
+        return super()._begun(columns, starts).append_column("orders", columns[-1])
+
+    def feed(self) -> Iterator[Any]:
+        for group in super().feed():
+            batch = combined(list(group))
+            orders = starts_of(batch.column(batch.num_columns - 1))
+            bounds = [bound for frame in self._bounded for bound in frame_bounds(frame, batch.num_rows, orders)]
+            names = [f"_{number}" for number in range(len(bounds))] + batch.schema.names[:-1]
+            yield iter([pa.RecordBatch.from_arrays(bounds + batch.columns[:-1], names)])
+
+
+class _Cogroups(_Groups):
+    """Pairs of groups. The column before the last tells the rows of the right, which come after those of the left."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        other = told["groups"]["cogroup"]
+        self._split = 1 + max(self._values)
+        self._other_keys, self._other_values = other["keys"], other["values"]
+        self._names, self._nullable = [*self._names, ""], [*self._nullable, False]
+
+    def offsets(self, function: Any) -> list[int]:
+        return _key_and_value_offsets(self._keys, self._values) + _key_and_value_offsets(
+            self._other_keys, self._other_values
+        )
+
+    def feed(self) -> Iterator[Any]:
+        for group in super().feed():
+            lefts, rights = [], []
+            for batch in group:
+                side = batch.column(batch.num_columns - 1)
+                of_left = batch.num_rows - side.true_count
+                left, right = batch.slice(0, of_left), batch.slice(of_left)
+                lefts.append(left.select(range(self._split)))
+                rights.append(right.select(range(self._split, batch.num_columns - 1)))
+            yield _not_only_empty(lefts), _not_only_empty(rights)
+
+
+def _not_only_empty(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Leave out empty batches, but one where there are no others: its columns are needed."""
+    return [batch for batch in batches if batch.num_rows] or batches[:1]
 
 
 def _writable(array: pa.Array) -> pa.Array:
@@ -163,6 +315,9 @@ class _Output:
 
     def expect(self, rows: int) -> None:
         """Learn that a batch of so many rows has been taken."""
+
+    def expect_groups(self, keys: list[pa.Array], groups: int) -> None:
+        """Learn the keys of groups that begin in a batch that has been taken."""
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Take one batch of results."""
@@ -255,7 +410,35 @@ class _AlignedOutput(_Output):
             self._stream.send(columns, wanted)
 
 
-_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput}
+class _KeyedOutput(_Output):
+    """Results of aggregates: a row a group, with the group's keys before it."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._keys: deque[tuple[list[pa.Array], int]] = deque()
+
+    def expect_groups(self, keys: list[pa.Array], groups: int) -> None:
+        if groups:
+            self._keys.append((keys, groups))
+
+    def flush(self) -> None:
+        if self._waiting:
+            rows, columns = self._rows, self._take()
+            self._stream.send(self._next_keys(rows) + columns, rows)
+
+    def _next_keys(self, rows: int) -> list[pa.Array]:
+        parts = []
+        while rows:
+            keys, known = self._keys.popleft()
+            if known > rows:
+                self._keys.appendleft(([key.slice(rows) for key in keys], known - rows))
+                keys, known = [key.slice(0, rows) for key in keys], rows
+            parts.append(keys)
+            rows -= known
+        return parts[0] if len(parts) == 1 else [pa.concat_arrays(chunks) for chunks in zip(*parts)]
+
+
+_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput}
 
 
 def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:

@@ -136,7 +136,7 @@ def test_an_interrupt_arrives_promptly() -> None:
         "dictionary": "lambda: dict.fromkeys(range(5_000_000))",
         "set": "lambda: set(range(5_000_000))",
         "sets": "lambda: [{1, 2, 3} for _ in range(300_000)]",
-        "functions": "lambda: [lambda x, i=i: x for i in range(100_000)]",
+        "functions": "lambda: [lambda x, i=i: x for i in range(500_000)]",
         "nested": "lambda: [[[i]] for i in range(1_000_000)]",
         "dates": "lambda: list(map(__import__('datetime').date.fromordinal, range(1, 500_000)))",
     }

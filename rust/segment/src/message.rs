@@ -121,6 +121,9 @@ pub struct SessionSpec {
     /// For functions that take an iterator of batches and give one: what `rudf.worker.streams` has to know.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub stream: serde_json::Value,
+    /// Inputs that come back as the first columns of the results, before those of the functions: the keys of groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub returned: Vec<usize>,
     /// What PySpark's other services need (task context, accumulators); `rudf.worker.services` knows the names.
     #[serde(default)]
     pub services: serde_json::Map<String, serde_json::Value>,
@@ -240,6 +243,7 @@ mod tests {
             timeout_seconds: 0.0,
             keep: None,
             stream: serde_json::Value::Null,
+            returned: Vec::new(),
             services: serde_json::Map::new(),
         }
     }

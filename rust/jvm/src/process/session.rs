@@ -395,7 +395,11 @@ fn forms(spec: &SessionSpec) -> Result<Vec<Form>, NativeError> {
             ))
         })
     };
-    spec.functions.iter().map(form).collect()
+    let returned = spec.returned.iter().map(|&column| {
+        let input = spec.inputs.get(column);
+        input.and_then(Form::of).ok_or_else(|| NativeError::Internal(format!("input {column} cannot come back")))
+    });
+    returned.chain(spec.functions.iter().map(form)).collect()
 }
 
 impl WorkerSession for ProcessSession {

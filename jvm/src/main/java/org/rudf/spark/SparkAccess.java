@@ -10,8 +10,14 @@ import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.expressions.NamedExpression;
+import org.apache.spark.sql.catalyst.expressions.SortOrder;
+import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression;
+import org.apache.spark.sql.execution.SparkPlan;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.util.CollectionAccumulator;
+import scala.Option;
 import scala.collection.immutable.ArraySeq;
 import scala.collection.immutable.Map;
 import scala.collection.immutable.Seq;
@@ -104,6 +110,30 @@ final class SparkAccess {
   static void checkKilled(TaskContext context) {
     if (context != null && context.isInterrupted()) {
       throw new TaskKilledException(context.getKillReason().getOrElse(() -> "unknown reason"));
+    }
+  }
+
+  /** Spark's operator for Python aggregates, where it has the form of Spark 4.1 and later. */
+  static Option<SparkPlan> aggregateExec(Seq<NamedExpression> grouping, Seq<AggregateExpression> aggregates,
+      Seq<? extends NamedExpression> results, SparkPlan child, int evalType) {
+    return operator("ArrowAggregatePythonExec", grouping, aggregates, results, child, evalType);
+  }
+
+  /** Spark's operator for Python aggregates over windows, where it has the form of Spark 4.1 and later. */
+  static Option<SparkPlan> windowExec(Seq<NamedExpression> expressions, Seq<Expression> partitionSpec,
+      Seq<SortOrder> orderSpec, SparkPlan child, int evalType) {
+    return operator("ArrowWindowPythonExec", expressions, partitionSpec, orderSpec, child, evalType);
+  }
+
+  private static Option<SparkPlan> operator(String name, Seq<?> first, Seq<?> second, Seq<?> third, SparkPlan child,
+      int evalType) {
+    try {
+      Object operator = Class.forName("org.apache.spark.sql.execution.python." + name)
+          .getConstructor(Seq.class, Seq.class, Seq.class, SparkPlan.class, int.class)
+          .newInstance(first, second, third, child, evalType);
+      return Option.apply((SparkPlan) operator);
+    } catch (ReflectiveOperationException e) {
+      return Option.empty();
     }
   }
 

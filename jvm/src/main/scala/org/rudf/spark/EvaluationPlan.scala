@@ -75,14 +75,19 @@ object EvaluationPlan {
     apply(udfs, evalType, conf, Nil, inputs =>
       if (Kinds.streams.contains(evalType)) Some(StreamSpec.columns(inputs, conf)) else None)
 
+  /** For functions that are called with whole rows: of `columns`. */
+  def ofRows(udf: PythonUDF, conf: SQLConf, columns: Seq[Expression], stream: StreamSpec): EvaluationPlan =
+    apply(Seq(udf), udf.evalType, conf, columns, _ => Some(stream), withArguments = false)
+
   /**
-   * @param columns what goes to Python whether it is an argument or not
+   * @param columns what goes to Python first, whether it is an argument or not
+   * @param last    what goes to Python behind all arguments
    * @param stream  what is told of a stream, of all that goes to Python
    */
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf, columns: Seq[Expression],
-      stream: Seq[Expression] => Option[StreamSpec]): EvaluationPlan = {
+      stream: Seq[Expression] => Option[StreamSpec], withArguments: Boolean = true, last: Seq[Expression] = Nil): EvaluationPlan = {
     val chains = udfs.map(chain)
-    val arguments = chains.map(links => if (columns.isEmpty) links.head.children else Nil)
+    val arguments = chains.map(links => if (withArguments) links.head.children else Nil)
     val inputs = mutable.ArrayBuffer.from(columns)
     // What is not deterministic equals nothing, not even itself: each such argument is an input of its own.
     def columnOf(argument: Expression): Int = inputs.indexWhere(_.semanticEquals(argument)) match {
@@ -95,6 +100,7 @@ object EvaluationPlan {
       FunctionSpec(udf.name, udf.dataType, links.map(l => SparkAccess.command(l.func)),
         args.map(a => ArgumentSpec(columnOf(value(a)), keyword(a))), timeout(udf))
     }
+    inputs ++= last
     val first = udfs.head.func
     val all = chains.flatten.map(_.func)
     new EvaluationPlan(

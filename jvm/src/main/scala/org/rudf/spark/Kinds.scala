@@ -9,15 +9,23 @@ private[spark] object EvalType {
   /** `pandas_udf`, Series to Series. */
   val ScalarPandas = 200
   val GroupedMapPandas = 201
+  val GroupedAggregatePandas = 202
+  val WindowPandas = 203
   val ScalarPandasIterator = 204
   val MapPandas = 205
+  val CogroupedMapPandas = 206
   val MapArrow = 207
   val GroupedMapArrow = 209
+  val CogroupedMapArrow = 210
   val GroupedMapArrowIterator = 215
   val GroupedMapPandasIterator = 216
+  val GroupedAggregatePandasIterator = 217
   /** `arrow_udf`, Array to Array. */
   val ScalarArrow = 250
   val ScalarArrowIterator = 251
+  val GroupedAggregateArrow = 252
+  val WindowArrow = 253
+  val GroupedAggregateArrowIterator = 254
 }
 
 /** Which kinds there are, and what rudf does with them. */
@@ -30,27 +38,32 @@ private[spark] object Kinds {
     ScalarArrowIterator -> "Arrow iterator functions", MapPandas -> "functions of mapInPandas",
     MapArrow -> "functions of mapInArrow", GroupedMapPandas -> "functions of applyInPandas",
     GroupedMapPandasIterator -> "functions of applyInPandas over iterators", GroupedMapArrow -> "functions of applyInArrow",
-    GroupedMapArrowIterator -> "functions of applyInArrow over iterators", 202 -> "pandas aggregates",
-    217 -> "pandas aggregates over iterators", 252 -> "Arrow aggregates", 254 -> "Arrow aggregates over iterators",
-    203 -> "pandas functions over windows", 253 -> "Arrow functions over windows", 206 -> "functions of cogrouped applyInPandas",
-    210 -> "functions of cogrouped applyInArrow", 300 -> "table functions", 301 -> "table functions over Arrow",
+    GroupedMapArrowIterator -> "functions of applyInArrow over iterators", GroupedAggregatePandas -> "pandas aggregates",
+    GroupedAggregatePandasIterator -> "pandas aggregates over iterators", GroupedAggregateArrow -> "Arrow aggregates", GroupedAggregateArrowIterator -> "Arrow aggregates over iterators",
+    WindowPandas -> "pandas functions over windows", WindowArrow -> "Arrow functions over windows", CogroupedMapPandas -> "functions of cogrouped applyInPandas",
+    CogroupedMapArrow -> "functions of cogrouped applyInArrow", 300 -> "table functions", 301 -> "table functions over Arrow",
     302 -> "Arrow table functions", 208 -> "functions with state", 211 -> "functions with state", 212 -> "functions with state",
     213 -> "functions with state", 214 -> "functions with state")
 
   def describe(evalType: Int): String = s"${descriptions.getOrElse(evalType, "functions")} (eval type $evalType)"
 
   /** Run by PySpark's own code over a stream of batches. */
-  val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow)
+  val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow, GroupedMapPandas,
+    GroupedMapPandasIterator, GroupedMapArrow, GroupedMapArrowIterator, GroupedAggregatePandas, GroupedAggregatePandasIterator,
+    GroupedAggregateArrow, GroupedAggregateArrowIterator, WindowPandas, WindowArrow, CogroupedMapPandas, CogroupedMapArrow)
 
   val supported: Set[Int] = streams ++ Set(ArrowBatched, ScalarPandas, ScalarArrow)
 
   /** Those that need pandas. */
-  val pandas: Set[Int] = Set(ScalarPandas, ScalarPandasIterator, MapPandas)
+  val pandas: Set[Int] = Set(ScalarPandas, ScalarPandasIterator, MapPandas, GroupedMapPandas, GroupedMapPandasIterator,
+    GroupedAggregatePandas, GroupedAggregatePandasIterator, WindowPandas, CogroupedMapPandas)
 
   /** The names of PySpark's that the conf knows. */
   val named: Map[String, Set[Int]] = Map(
-    "udf" -> Set(Batched, ArrowBatched), "pandas_udf" -> Set(ScalarPandas, ScalarPandasIterator, 202, 203, 217),
-    "arrow_udf" -> Set(ScalarArrow, ScalarArrowIterator, 252, 253, 254), "mapInPandas" -> Set(MapPandas),
-    "mapInArrow" -> Set(MapArrow), "applyInPandas" -> Set(GroupedMapPandas, GroupedMapPandasIterator, 206),
-    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, 210), "udtf" -> Set(300, 301), "arrow_udtf" -> Set(302))
+    "udf" -> Set(Batched, ArrowBatched), "pandas_udf" -> Set(ScalarPandas, ScalarPandasIterator, GroupedAggregatePandas, WindowPandas,
+      GroupedAggregatePandasIterator),
+    "arrow_udf" -> Set(ScalarArrow, ScalarArrowIterator, GroupedAggregateArrow, WindowArrow,
+      GroupedAggregateArrowIterator), "mapInPandas" -> Set(MapPandas),
+    "mapInArrow" -> Set(MapArrow), "applyInPandas" -> Set(GroupedMapPandas, GroupedMapPandasIterator, CogroupedMapPandas),
+    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(300, 301), "arrow_udtf" -> Set(302))
 }

@@ -84,11 +84,11 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
         new RudfOrStockRDD[InternalRow, ColumnarBatch](child.execute(), stockBatches, () => run.openOrTellWhy(),
           (session, rows, _) => {
             val (iterator, task) = layout.inTask(session)(rows())
-            columns.evaluate(run.pipeline(session, new LaidOutSource(task, iterator)))
+            columns.of(run.pipeline(session, new LaidOutSource(task, iterator)))
           })
       case None =>
         new RudfOrStockRDD[ColumnarBatch, ColumnarBatch](child.executeColumnar(), stockBatches, () => run.openOrTellWhy(),
-          (session, batches, _) => columns.evaluate(
+          (session, batches, _) => columns.of(
             run.pipeline(session, new ColumnSource(plan, columns, positions, session, batches()))))
     }
   }

@@ -1,6 +1,8 @@
 package org.rudf.spark
 
-import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, PythonUDF}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedExpression, PythonUDF, SortOrder, WindowFunctionType}
+import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
+import org.apache.spark.sql.catalyst.planning.{PhysicalAggregation, PhysicalWindow}
 import org.apache.spark.sql.catalyst.plans.logical._
 import org.apache.spark.sql.execution.{ProjectExec, SparkPlan, SparkStrategy}
 import org.apache.spark.sql.execution.python._
@@ -24,9 +26,16 @@ object RudfStrategy extends SparkStrategy {
       map(function, output, child, isBarrier || profile.isDefined)(
         MapInArrowExec(function, output, _, isBarrier, profile)).toSeq
     case FlatMapGroupsInPandas(grouping, function: PythonUDF, output, child) =>
-      explained(Seq(function), function.evalType)(FlatMapGroupsInPandasExec(grouping, function, output, planLater(child))).toSeq
+      groups(grouping, function, output, child)(FlatMapGroupsInPandasExec(grouping, function, output, _)).toSeq
     case FlatMapGroupsInArrow(grouping, function: PythonUDF, output, child) =>
-      explained(Seq(function), function.evalType)(FlatMapGroupsInArrowExec(grouping, function, output, planLater(child))).toSeq
+      groups(grouping, function, output, child)(FlatMapGroupsInArrowExec(grouping, function, output, _)).toSeq
+    case FlatMapCoGroupsInPandas(leftKeys, rightKeys, function: PythonUDF, output, left, right) =>
+      cogroups(leftKeys, rightKeys, function, output, left, right)(FlatMapCoGroupsInPandasExec(_, _, function, output, _, _)).toSeq
+    case FlatMapCoGroupsInArrow(leftKeys, rightKeys, function: PythonUDF, output, left, right) =>
+      cogroups(leftKeys, rightKeys, function, output, left, right)(FlatMapCoGroupsInArrowExec(_, _, function, output, _, _)).toSeq
+    case PhysicalWindow(WindowFunctionType.Python, expressions, partitionSpec, orderSpec, child) =>
+      windows(expressions, partitionSpec, orderSpec, child).toSeq
+    case aggregation: Aggregate if !aggregation.isStreaming => aggregates(aggregation).toSeq
     case _ => Nil
   }
 
@@ -73,6 +82,64 @@ object RudfStrategy extends SparkStrategy {
           case None => RudfMapExec(udf, output, planLater(child))
           case Some(why) => left(Seq(udf), why, stock(planLater(child)))
         }
+      }
+    case _ => None
+  }
+
+  private def groups(grouping: Seq[Attribute], udf: PythonUDF, output: Seq[Attribute], child: LogicalPlan)(
+      stock: SparkPlan => SparkPlan): Option[SparkPlan] =
+    Support.candidate(udf, SQLConf.get).map { candidate =>
+      val values = child.output.drop(grouping.length)
+      Support.refusal(Seq(candidate), udf.evalType, SQLConf.get)
+        .orElse(Support.rowsRefusal(values, output)).orElse(Support.keysRefusal(grouping)) match {
+        case None => RudfGroupsExec(grouping, udf, output, planLater(child))
+        case Some(why) => left(Seq(udf), why, stock(planLater(child)))
+      }
+    }
+
+  private def cogroups(leftKeys: Int, rightKeys: Int, udf: PythonUDF, output: Seq[Attribute], left: LogicalPlan, right: LogicalPlan)(
+      stock: (Seq[Attribute], Seq[Attribute], SparkPlan, SparkPlan) => SparkPlan): Option[SparkPlan] =
+    Support.candidate(udf, SQLConf.get).map { candidate =>
+      val (leftGroup, rightGroup) = (left.output.take(leftKeys), right.output.take(rightKeys))
+      Support.refusal(Seq(candidate), udf.evalType, SQLConf.get)
+        .orElse(Support.rowsRefusal(left.output.drop(leftKeys), output))
+        .orElse(Support.rowsRefusal(right.output.drop(rightKeys), output))
+        .orElse(Support.keysRefusal(leftGroup ++ rightGroup)) match {
+        case None => RudfCogroupsExec(leftGroup, rightGroup, udf, output, planLater(left), planLater(right))
+        case Some(why) => this.left(Seq(udf), why, stock(leftGroup, rightGroup, planLater(left), planLater(right)))
+      }
+    }
+
+  private def windows(expressions: Seq[NamedExpression], partitionSpec: Seq[Expression], orderSpec: Seq[SortOrder],
+      child: LogicalPlan): Option[SparkPlan] = {
+    val conf = SQLConf.get
+    val udfs = expressions.flatMap(_.collect { case aggregate: AggregateExpression => aggregate }).flatMap(Aggregates.function)
+    val candidates = udfs.flatMap(Support.candidate(_, conf))
+    if (udfs.isEmpty || candidates.length < udfs.length || udfs.map(_.evalType).distinct.length > 1) None
+    else {
+      val evalType = Windows.evalType(udfs.head)
+      val refusal = Support.refusal(candidates, evalType, conf).orElse(Windows.functions(expressions).left.toOption)
+        .orElse(Support.keysRefusal(partitionSpec ++ orderSpec.map(_.child))).orElse(passingBy(child, evalType))
+      refusal match {
+        case None =>
+          Some(RudfWindowExec(expressions, partitionSpec, orderSpec, planLater(child)))
+        case Some(why) =>
+          SparkAccess.windowExec(expressions, partitionSpec, orderSpec, planLater(child), udfs.head.evalType).map(left(udfs, why, _))
+      }
+    }
+  }
+
+  /** Aggregates that are all Python's; others Spark refuses to put together with them. */
+  private def aggregates(aggregation: Aggregate): Option[SparkPlan] = aggregation match {
+    case PhysicalAggregation(grouping, found, resultExpressions, child) if found.nonEmpty =>
+      val udfs = found.flatMap(Aggregates.function)
+      val candidates = udfs.flatMap(Support.candidate(_, SQLConf.get))
+      if (candidates.length < found.length || udfs.map(_.evalType).distinct.length > 1) None
+      else Support.refusal(candidates, udfs.head.evalType, SQLConf.get).orElse(Aggregates.refusal(grouping, found)) match {
+        case None => Some(ProjectExec(resultExpressions, RudfAggregateExec(grouping, found, planLater(child))))
+        case Some(why) =>
+          // Before 4.1 Spark's operator has another form, and Spark plans it.
+          SparkAccess.aggregateExec(grouping, found, resultExpressions, planLater(child), udfs.head.evalType).map(left(udfs, why, _))
       }
     case _ => None
   }

@@ -9,7 +9,7 @@ import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
  * every column is copied; in exchange several batches can be under way.
  */
 private[spark] final class SegmentColumns(
-    @transient inputs: Seq[Expression], childOutput: Seq[Attribute], resultAttrs: Seq[Attribute]) extends Serializable {
+    @transient inputs: Seq[Expression], childOutput: Seq[Attribute], resultAttrs: Seq[Attribute]) extends StreamResults {
 
   /** How many columns, from the first, are for Python. */
   val visible: Int = inputs.length
@@ -35,7 +35,8 @@ private[spark] final class SegmentColumns(
     new ColumnarBatch(vectors, batch.rows)
   }
 
-  /** Runs the functions over batches of this form. A batch is valid until the next one is asked for. */
-  def evaluate(pipeline: ResultPipeline): Iterator[ColumnarBatch] =
+  override def pairs: Boolean = true
+
+  override def of(pipeline: ResultPipeline): Iterator[ColumnarBatch] =
     Iterator.continually(pipeline.next()).takeWhile(_.isDefined).map(_.get).map { case (batch, results) => output(batch, results) }
 }

@@ -68,7 +68,11 @@ object SessionMessage {
     broadcasts.foreach { case (id, file) => variables.addArray().add(id).add(file) }
     services.foreach(document.set[ObjectNode]("services", _))
     document.put("timeout_seconds", timeoutSeconds)
-    stream.foreach(_.write(document.putObject("stream")))
+    stream.foreach { spec =>
+      spec.write(document.putObject("stream"))
+      val returned = document.putArray("returned")
+      spec.returned.foreach(column => returned.add(column))
+    }
     keep.foreach { case (directory, label) => document.putObject("keep").put("directory", directory).put("label", label) }
     frame(Json.writeValueAsBytes(document), blobs.toByteArray)
   }

@@ -12,18 +12,45 @@ import org.apache.spark.sql.types.DataType
 /**
  * What `rudf.worker.streams` is told of a stream; the names are those of its `run`.
  *
- * @param output `struct` or `aligned`
+ * @param output `struct`, `aligned` or `keyed`
+ * @param groups where functions take groups of rows: then the last column marks the rows that begin one
  */
-private[spark] final case class StreamSpec(
-    names: Seq[String], nullable: Seq[Boolean], asStruct: Boolean, conf: Map[String, String], output: String) {
+private[spark] final case class StreamSpec(names: Seq[String], nullable: Seq[Boolean], asStruct: Boolean,
+    conf: Map[String, String], output: String, groups: Option[GroupColumns] = None) {
+
+  /** The columns that come back before the results. */
+  def returned: Seq[Int] = if (output == "keyed") groups.fold(Seq.empty[Int])(_.keys) else Nil
 
   def write(node: ObjectNode): Unit = {
     val (columns, flags) = (node.putArray("names"), node.putArray("nullable"))
     names.foreach(name => columns.add(name))
     nullable.foreach(flag => flags.add(flag))
     node.put("struct", asStruct).put("output", output)
+    groups.foreach(_.write(node.putObject("groups")))
     val confs = node.putObject("conf")
     conf.foreach { case (name, value) => confs.put(name, value) }
+  }
+}
+
+/**
+ * Columns, by number, that are the keys of groups, and those that functions get of each row.
+ *
+ * @param frames  of functions over windows
+ * @param cogroup of the other side of cogroups
+ */
+private[spark] final case class GroupColumns(keys: Seq[Int], values: Seq[Int], frames: Seq[WindowFrameSpec] = Nil,
+    cogroup: Option[GroupColumns] = None) {
+
+  def write(node: ObjectNode): Unit = {
+    val (first, second, third) = (node.putArray("keys"), node.putArray("values"), node.putArray("frames"))
+    keys.foreach(i => first.add(i))
+    values.foreach(i => second.add(i))
+    frames.foreach { frame =>
+      val told = third.addObject().put("rows", frame.rows)
+      frame.lower.foreach(told.put("lower", _))
+      frame.upper.foreach(told.put("upper", _))
+    }
+    cogroup.foreach(_.write(node.putObject("cogroup")))
   }
 }
 
@@ -48,6 +75,22 @@ private[spark] object StreamSpec {
   /** Maps, which get whole rows and give whole rows. */
   def rows(attributes: Seq[Attribute], conf: SQLConf): StreamSpec =
     StreamSpec(attributes.map(_.name), attributes.map(_.nullable), asStruct = true, confs(conf), "struct")
+
+  /** Maps over cogroups. The columns of either side are null in the rows of the other; the column before the last tells it. */
+  def cogroups(attributes: Seq[Attribute], left: GroupColumns, right: GroupColumns, conf: SQLConf): StreamSpec =
+    rows(attributes, conf).copy(asStruct = false, groups = Some(left.copy(cogroup = Some(right))))
+
+  /** Maps over groups of rows. */
+  def groups(attributes: Seq[Attribute], columns: GroupColumns, asStruct: Boolean, conf: SQLConf): StreamSpec =
+    rows(attributes, conf).copy(asStruct = asStruct, groups = Some(columns))
+
+  /** Aggregates over windows. The last columns mark rows of another order than the one before, and groups. */
+  def windows(inputs: Seq[Expression], frames: Seq[WindowFrameSpec], conf: SQLConf): StreamSpec =
+    columns(inputs.dropRight(2), conf).copy(groups = Some(GroupColumns(Nil, Nil, frames)))
+
+  /** Aggregates, whose results come with the keys of their groups, which are the first columns. */
+  def aggregates(inputs: Seq[Expression], keys: Int, conf: SQLConf): StreamSpec =
+    columns(inputs.init, conf).copy(output = "keyed", groups = Some(GroupColumns(0 until keys, Nil)))
 }
 
 /** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */

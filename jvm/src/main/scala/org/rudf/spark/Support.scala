@@ -1,7 +1,7 @@
 package org.rudf.spark
 
 import org.apache.spark.{SparkConf, SparkEnv}
-import org.apache.spark.sql.catalyst.expressions.{Attribute, PythonUDF}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, PythonUDF}
 import org.apache.spark.sql.internal.SQLConf
 
 /**
@@ -80,13 +80,18 @@ private[spark] object Support {
 
   /** A sentence that says why whole rows are not handed to a function or taken from one, if so. */
   def rowsRefusal(input: Seq[Attribute], output: Seq[Attribute]): Option[String] = {
-    def types(attributes: Seq[Attribute], what: String): Option[String] =
-      attributes.iterator.flatMap(a => SupportedTypes.refusal(a.dataType).map(why => s"$what `${a.name}` $why")).nextOption()
     if (input.isEmpty || output.isEmpty) Some("it takes or gives rows without columns")
     else if (input.map(_.name).distinct.length < input.length) Some("two of its columns have the same name")
     else if (output.map(_.name).distinct.length < output.length) Some("two columns of its results have the same name")
-    else types(input, "its column").orElse(types(output, "the column"))
+    else typesRefusal(input, "its column").orElse(typesRefusal(output, "the column"))
   }
+
+  /** A sentence that says why groups are not made by some keys, if so. */
+  def keysRefusal(keys: Seq[Expression]): Option[String] =
+    keys.iterator.flatMap(key => SupportedTypes.refusal(key.dataType).map(why => s"its key `${key.sql}` $why")).nextOption()
+
+  private def typesRefusal(attributes: Seq[Attribute], what: String): Option[String] =
+    attributes.iterator.flatMap(a => SupportedTypes.refusal(a.dataType).map(why => s"$what `${a.name}` $why")).nextOption()
 
   private def encryptedBroadcast(chain: Seq[PythonUDF]): Option[String] = {
     val uses = chain.exists(link => !SparkAccess.broadcasts(link.func).isEmpty)

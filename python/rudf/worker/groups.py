@@ -1,0 +1,118 @@
+"""Groups of rows out of batches that hold as many groups as fit, or parts of one.
+
+Rows come sorted by their keys; a column of booleans marks those that begin a group.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["combined", "frame_bounds", "in_groups", "starts_of"]
+
+
+def starts_of(marks: pa.Array) -> np.ndarray:
+    """Return the numbers of the rows that begin a group."""
+    return np.flatnonzero(marks.to_numpy(zero_copy_only=False))
+
+
+def in_groups(
+    batches: Iterable[tuple[pa.RecordBatch, np.ndarray]], most_rows: int | None
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """Yield one iterator of record batches a group, in order.
+
+    What a consumer leaves of a group is skipped when it asks for the next one.
+
+    Parameters
+    ----------
+    batches : iterable of (pyarrow.RecordBatch, numpy.ndarray)
+        Batches, and the rows of each that begin a group. The first row of the first batch does.
+    most_rows : int or None
+        All batches of a group but the last are to have so many rows; None where they may end anywhere.
+    """
+    pieces = _Pieces(batches)
+    while pieces.ahead is not None:
+        group = pieces.of_one_group()
+        if most_rows is not None:
+            group = _cut(group, most_rows)
+        yield group
+        for _ in group:
+            pass
+
+
+class _Pieces:
+    """The parts of batches that belong to one group each."""
+
+    def __init__(self, batches: Iterable[tuple[pa.RecordBatch, np.ndarray]]) -> None:
+        self._pieces = self._cut(batches)
+        #: Whether the next part begins a group, and the part; None at the end.
+        self.ahead: tuple[bool, pa.RecordBatch] | None = next(self._pieces, None)
+
+    @staticmethod
+    def _cut(batches: Iterable[tuple[pa.RecordBatch, np.ndarray]]) -> Iterator[tuple[bool, pa.RecordBatch]]:
+        for batch, starts in batches:
+            ends = [*starts.tolist(), batch.num_rows]
+            if ends[0]:
+                yield False, batch.slice(0, ends[0])
+            for start, end in zip(ends, ends[1:]):
+                yield True, batch.slice(start, end - start)
+
+    def of_one_group(self) -> Iterator[pa.RecordBatch]:
+        begins = False
+        while self.ahead is not None and not begins:
+            yield self.ahead[1]
+            self.ahead = next(self._pieces, None)
+            begins = self.ahead is not None and self.ahead[0]
+
+
+def _cut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Put batches together and cut them anew, to so many rows each."""
+    waiting: list[pa.RecordBatch] = []
+    length = 0
+    for batch in batches:
+        waiting.append(batch)
+        length += batch.num_rows
+        while length >= rows:
+            whole = combined(waiting)
+            yield whole.slice(0, rows)
+            waiting, length = [whole.slice(rows)], length - rows
+    if length:
+        yield combined(waiting)
+
+
+def combined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Put batches of one schema together."""
+    if len(batches) == 1:
+        return batches[0]
+    return pa.RecordBatch.from_arrays(
+        [pa.concat_arrays(parts) for parts in zip(*(batch.columns for batch in batches))], schema=batches[0].schema
+    )
+
+
+def frame_bounds(frame: dict[str, Any], rows: int, orders: np.ndarray) -> tuple[pa.Array, pa.Array]:
+    """Return, for each row of a group, where its frame begins and where it ends (the first row behind it).
+
+    Parameters
+    ----------
+    frame : dict
+        ``lower`` and ``upper``: distances from the row, or missing where there is no bound. They are distances in
+        ``rows`` where that is true; else they are 0, and stand for all rows of the same order.
+    rows : int
+        Rows of the group.
+    orders : numpy.ndarray
+        The rows that have another order than the one before.
+    """
+    if frame["rows"]:
+        first = last = np.arange(rows)
+    else:
+        of_row = np.searchsorted(orders, np.arange(rows), side="right") - 1
+        first, last = orders[of_row], np.append(orders[1:], rows)[of_row] - 1
+    begins = np.zeros(rows, np.int64) if frame.get("lower") is None else first + frame["lower"]
+    ends = np.full(rows, rows, np.int64) if frame.get("upper") is None else last + frame["upper"] + 1
+    begins, ends = (np.clip(bound, 0, rows).astype(np.int32) for bound in (begins, ends))
+    return pa.array(begins), pa.array(np.maximum(begins, ends))

@@ -219,8 +219,13 @@ fn ten_thousand_short_sessions_leave_descriptors_memory_and_processes_flat() {
     let server = ask(&host, &SERVER);
     let children = || std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
     once();
+    let mut server_size = size(server);
+    until("the server has imported what it imports", || {
+        std::thread::sleep(Duration::from_millis(500));
+        let earlier = std::mem::replace(&mut server_size, size(server));
+        earlier == server_size
+    });
     let before = (descriptors(), children());
-    let server_size = size(server);
     for _ in 0..10_000 {
         once();
     }

@@ -124,7 +124,7 @@ object RudfStrategy extends SparkStrategy {
         case None =>
           Some(RudfWindowExec(expressions, partitionSpec, orderSpec, planLater(child)))
         case Some(why) =>
-          SparkAccess.windowExec(expressions, partitionSpec, orderSpec, planLater(child), udfs.head.evalType).map(left(udfs, why, _))
+          SparkAccess.windowExec(expressions, partitionSpec, orderSpec, planLater(child), evalType).map(left(udfs, why, _))
       }
     }
   }

@@ -48,7 +48,7 @@ case class RudfWindowExec(windows: Seq[NamedExpression], partitionSpec: Seq[Expr
   private def columns(plan: EvaluationPlan) = new SegmentColumns(plan.inputs, child.output, attributes)
 
   override protected def stock(rows: SparkPlan): SparkPlan =
-    SparkAccess.windowExec(windows, partitionSpec, orderSpec, rows, udfs.head.evalType).getOrElse(
+    SparkAccess.windowExec(windows, partitionSpec, orderSpec, rows, Windows.evalType(udfs.head)).getOrElse(
       throw new IllegalStateException("rudf: this version of Spark has no operator for Python windows"))
 
   override protected def withNewChildInternal(newChild: SparkPlan): RudfWindowExec = copy(child = newChild)

@@ -445,15 +445,112 @@ def aggregates(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     )
 
 
+def windows(matrix: Matrix) -> None:
+    """Aggregates over windows."""
+    data = keys(matrix.spark).where("id < 60").cache()
+
+    def told_of(*columns: Any) -> str:
+        return str([(c.name, str(c.dtype), list(c.index), list(c)) for c in columns])
+
+    mean = pandas_udf(lambda v: v.mean(), "double", functionType=202)
+    told = pandas_udf(told_of, "string", functionType=202)
+    total = arrow_udf(lambda v: pc.sum(v), "bigint", functionType=252)
+    length = arrow_udf(lambda *columns: str([c.to_pylist() for c in columns]), "string", functionType=252)
+    unbounded, far = Window.unboundedPreceding, Window.unboundedFollowing
+    by = Window.partitionBy("k_string")
+    frames = {
+        "all": by, "ordered": by.orderBy("id"), "peers": by.orderBy("k_long"), "peers down": by.orderBy(F.desc("k_long")),
+        "rows behind": by.orderBy("id").rowsBetween(-2, 0), "rows ahead": by.orderBy("id").rowsBetween(1, 3),
+        "rows far behind": by.orderBy("id").rowsBetween(-9, -7), "rows from the start": by.orderBy("id").rowsBetween(unbounded, -1),
+        "rows to the end": by.orderBy("id").rowsBetween(0, far), "rows without bound": by.orderBy("id").rowsBetween(unbounded, far),
+        "values to the end": by.orderBy("k_long").rangeBetween(0, far), "values of the row": by.orderBy("k_long").rangeBetween(0, 0),
+        "of everything": Window.orderBy("id").rowsBetween(-1, 1), "by two": Window.partitionBy("k_long", "k_boolean").orderBy("id"),
+        "by an expression": Window.partitionBy(F.col("id") % 3).orderBy(-F.col("id")), "by structs": Window.partitionBy("k_struct").orderBy("k_double"),
+        "left: values at a distance": by.orderBy("id").rangeBetween(-5, 5),
+    }  # fmt: skip
+    for name, frame in frames.items():
+        matrix.add(f"{name}: windows", lambda w=frame: data.select("id", "s", mean("id").over(w), told("n", "id").over(w)).orderBy("id"))
+        matrix.add(f"{name}: Arrow windows", lambda w=frame: data.select("k_struct", total("id").over(w), length("n", "s").over(w)).orderBy("id"))
+    behind, ahead, every = frames["rows behind"], frames["rows ahead"], frames["all"]
+
+    def failing(v: pd.Series) -> float:
+        return 1 / (len(v) - 3)
+
+    for records in ("7", "10000"):
+        matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+        for name, columns in {
+            "several frames": lambda: [mean("id").over(behind), mean("id").over(ahead), mean("n").over(every), mean("x").over(behind)],
+            "in an expression": lambda: [(mean("id").over(behind) + 1).alias("m")], "of an expression": lambda: [mean(F.col("id") * 2 + F.col("n")).over(ahead)],
+            "keywords": lambda: [pandas_udf(lambda a, b: float(a.sum() - b.sum()), "double", functionType=202)(b="id", a="n").over(behind)],
+            "with Spark's": lambda: [mean("id").over(behind), F.sum("id").over(behind)], "strings": lambda: [pandas_udf(lambda v: "".join(v), "string", functionType=202)("s").over(behind)],
+            "none": lambda: [pandas_udf(lambda v: None, "double", functionType=202)("id").over(behind)],
+            "wrong": lambda: [pandas_udf(lambda v: "x", "double", functionType=202)("id").over(behind)],
+            "fails": lambda: [pandas_udf(failing, "double", functionType=202)("id").over(behind)], "stop": lambda: [pandas_udf(stops, "double", functionType=202)("id").over(every)],
+            "Arrow fails": lambda: [arrow_udf(lambda v: 1 / 0, "bigint", functionType=252)("id").over(behind)],
+            "two kinds": lambda: [mean("id").over(behind), total("id").over(behind)],
+        }.items():  # fmt: skip
+            matrix.add(f"windows, {name}, {records}", lambda c=columns: data.select("id", *c()).orderBy("id"))
+    matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    data.createOrReplaceTempView("data")
+    matrix.spark.udf.register("average", mean)
+    matrix.add("windows in SQL", lambda: matrix.spark.sql("select id, average(id) over (partition by k_long order by id rows 2 preceding) m from data where id > 5 order by m, id"))
+    matrix.add("windows of no rows", lambda: data.where("id < 0").select(mean("id").over(behind)))
+    matrix.add("windows, filtered", lambda: data.select("id", mean("id").over(behind).alias("m")).where("m > 20").orderBy("id"))
+
+
+def cogroups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
+    """Maps over pairs of groups."""
+    data = keys(matrix.spark).cache()
+    left, right = data.where("id < 100"), data.where("id > 60 and id % 4 != 1").withColumnRenamed("x", "y")
+
+    def shown(key: Any, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+        told = [f"{list(f.index)} {dict(f.dtypes)} {sorted(f['id'])} {f['n'].isnull().sum()}" for f in (one, other)]
+        return pd.DataFrame({"key": [repr(key)], "rows": [len(one) - len(other)], "told": [str(told)]})
+
+    def shown_tables(key: Any, one: pa.Table, other: pa.Table) -> pa.Table:
+        told = str([f"{t.schema} {sorted(t['id'].to_pylist())}" for t in (one, other)])
+        return pa.table({"key": [repr(key)], "rows": [one.num_rows - other.num_rows], "told": [told]})
+
+    told = "key string, rows bigint, told string"
+    for t in KEYS:
+        pairs = left.groupBy(f"k_{t}").cogroup(right.groupBy(f"k_{t}"))
+        matrix.add(f"cogroups by {t}", lambda p=pairs: p.applyInPandas(shown, told).orderBy("told"))
+        matrix.add(f"Arrow cogroups by {t}", lambda p=pairs: p.applyInArrow(shown_tables, told).orderBy("told"))
+    simple = "id bigint, s string"
+    one, two = left.select("id", "s", "k_long").groupBy("k_long"), right.select("s", "id", "k_string", "k_long").groupBy("k_long")
+    no_rows = left.where("id < 0").groupBy("k_long")
+    for records in ("7", "10000"):
+        matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+        for name, query in {
+            "merged": lambda: one.cogroup(two).applyInPandas(lambda a, b: pd.merge(a, b, on="k_long")[["id_x", "s_y"]].set_axis(["id", "s"], axis=1), simple).orderBy("id", "s"),
+            "left only": lambda: one.cogroup(two).applyInPandas(lambda a, b: a[["id", "s"]], simple).orderBy("id"),
+            "nothing": lambda: one.cogroup(two).applyInPandas(lambda a, b: a[["id", "s"]].head(0), simple),
+            "written to": lambda: one.cogroup(two).applyInPandas(lambda a, b: a.assign(id=1)[["id", "s"]], simple),
+            "wrong names": lambda: one.cogroup(two).applyInPandas(lambda a, b: a, simple), "no frame": lambda: one.cogroup(two).applyInPandas(lambda a, b: 5, simple),
+            "fails": lambda: one.cogroup(two).applyInPandas(lambda a, b: 1 / 0, simple), "stop": lambda: one.cogroup(two).applyInPandas(lambda a, b: stops(a), simple),
+            "Arrow wrong": lambda: one.cogroup(two).applyInArrow(lambda a, b: a, simple), "no table": lambda: one.cogroup(two).applyInArrow(lambda a, b: 5, simple),
+            "Arrow fails": lambda: one.cogroup(two).applyInArrow(lambda a, b: 1 / 0, simple), "Arrow left": lambda: one.cogroup(two).applyInArrow(lambda a, b: a.select(["id", "s"]), simple).orderBy("id"),
+            "one side empty": lambda: one.cogroup(no_rows).applyInPandas(shown_short, "a int, b int").orderBy("a"), "both empty": lambda: no_rows.cogroup(no_rows).applyInPandas(shown_short, "a int, b int"),
+            "other side empty": lambda: no_rows.cogroup(one).applyInPandas(shown_short, "a int, b int").orderBy("b"),
+            "with itself": lambda: one.cogroup(one).applyInPandas(shown_short, "a int, b int").orderBy("a"),
+            "by none": lambda: left.groupBy().cogroup(right.groupBy()).applyInPandas(shown_short, "a int, b int"),
+            "by other names": lambda: one.cogroup(right.groupBy("k_string")).applyInPandas(shown_short, "a int, b int").orderBy("a"),
+        }.items():  # fmt: skip
+            matrix.add(f"cogroups, {name}, {records}", query)
+    matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    schema = ", ".join(f"c_{t} {t}" for t in TYPES) + ", i int"
+    for shape in ("parquet", "no rows"):
+        by = frames[shape].groupBy("i")
+        matrix.add(f"cogroups of {shape}", lambda g=by: g.cogroup(g).applyInPandas(lambda a, b: b, schema).orderBy("i"))
+
+
+def shown_short(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Tell the lengths of a pair."""
+    return pd.DataFrame({"a": [len(one)], "b": [len(other)]})
+
+
 def others(matrix: Matrix) -> None:
     """Kinds that stay with Spark, with rudf in the session."""
-    ids = matrix.spark.range(0, 50, 1, 2).withColumn("k", F.col("id") % 3)
-    by = ids.groupBy("k")
-    mean = pandas_udf(lambda v: float(v.mean()), "double", functionType=202)
-    over = Window.partitionBy("k").orderBy("id").rowsBetween(-2, 0)
-
-    def both(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({"n": [len(left) + len(right)]})
 
     @udtf(returnType="a int, b int")
     class Pairs:
@@ -461,12 +558,7 @@ def others(matrix: Matrix) -> None:
             for number in range(n):
                 yield number, n
 
-    for name, query in {
-        "windows": lambda: ids.select("id", mean("id").over(over)).orderBy("id"),
-        "cogroups": lambda: by.cogroup(by).applyInPandas(both, "n int").orderBy("n"),
-        "table functions": lambda: Pairs(F.lit(3)),
-    }.items():
-        matrix.add(f"left: {name}", query)
+    matrix.add("left: table functions", lambda: Pairs(F.lit(3)))
 
 
 def main() -> None:
@@ -476,12 +568,13 @@ def main() -> None:
     spark.sparkContext.setLogLevel("OFF")
     matrix = Matrix(spark, scratch)
     frames = sources(matrix)
-    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "groups", "aggregates", "others"]
-    for part in (scalars, iterators, maps, groups, aggregates):
+    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "groups", "aggregates", "cogroups", "windows", "others"]
+    for part in (scalars, iterators, maps, groups, aggregates, cogroups):
         if part.__name__ in wanted:
             part(matrix, frames)
-    if "others" in wanted:
-        others(matrix)
+    for part in (windows, others):
+        if part.__name__ in wanted:
+            part(matrix)
     with open(target, "w") as file:
         json.dump(matrix.results, file, indent=1)
     spark.stop()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rudf.worker.groups import combined, frame_bounds, in_groups, starts_of
+from rudf.worker.groups import combined, frame_bounds, in_groups, in_runs, starts_of
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -66,10 +66,16 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     if confs.get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
         output.operation = _CHECKED_BY_SPARK.get(kind)
     source = _source(told)(stream, output, told, functions, kind)
-    infos = [_info(function, source.offsets(function)) for function in functions]
     worker: Any = pyspark.worker
-    evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, worker.RunnerConf(confs), worker.EvalConf({}))
-    results = evaluate(0, source.feed())
+    runner_conf = worker.RunnerConf(confs)
+    if kind in _CONVERTED_TOGETHER:
+        infos = [_info(function, source.columns(function)) for function in functions]
+        read = [worker.read_single_udf(_Unpickled(), info, kind, runner_conf, n) for n, info in enumerate(infos)]
+        results = source.evaluate(read, runner_conf)
+    else:
+        infos = [_info(function, source.offsets(function)) for function in functions]
+        evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, runner_conf, worker.EvalConf({}))
+        results = evaluate(0, source.feed())
     try:
         for batch in results:
             output.put(batch)
@@ -84,6 +90,9 @@ _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
 
 #: Eval types whose functions get pandas objects, which they may write to.
 _PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
+
+#: Eval types whose functions take pandas objects of whole groups.
+_CONVERTED_TOGETHER = {201, 202, 203, 206}
 
 #: Eval types whose functions see how a group is cut into batches.
 _GROUP_ITERATOR_KINDS = {215, 216, 217, 254}
@@ -129,10 +138,14 @@ class _Batches:
         self._as_struct = told["struct"]
         self._writable = kind in _PANDAS_KINDS
 
-    def offsets(self, function: Any) -> list[int]:
-        """Return what PySpark is told of a function's columns: their numbers in each batch."""
+    def columns(self, function: Any) -> list[int]:
+        """Return the numbers of a function's columns in the batches that it gets of."""
         columns: list[int] = function[2]
         return columns
+
+    def offsets(self, function: Any) -> list[int]:
+        """Return what PySpark is told of a function's columns."""
+        return self.columns(function)
 
     def feed(self) -> Iterator[Any]:
         """Yield what PySpark's code takes: batches as they come."""
@@ -183,8 +196,19 @@ class _Groups(_Batches):
         return self._batch(columns)
 
 
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        """Run functions of pandas objects, which are as PySpark has read them."""
+        raise NotImplementedError
+
+
 class _MappedGroups(_Groups):
     """Of maps over groups."""
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_maps
+
+        runs = in_runs(self._marked())
+        return evaluate_maps(runs, functions[0], self._keys, self._values, Conversion(conf))
 
     def offsets(self, function: Any) -> list[int]:
         return _key_and_value_offsets(self._keys, self._values)
@@ -204,7 +228,7 @@ class _Arguments(_Groups):
         self._nullable = [self._nullable[column] for column in self._arguments]
         self._names = [f"_{number}" for number in range(len(self._arguments))]
 
-    def offsets(self, function: Any) -> list[int]:
+    def columns(self, function: Any) -> list[int]:
         return [self._arguments.index(column) for column in function[2]]
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
@@ -218,6 +242,11 @@ class _AggregatedGroups(_Arguments):
         self._output.expect_groups([columns[key].take(pa.array(starts)) for key in self._keys], len(starts))
         return super()._begun(columns, starts)
 
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_aggregates
+
+        return evaluate_aggregates(in_runs(self._marked()), functions, Conversion(conf))
+
 
 class _Windows(_Arguments):
     """Of aggregates over windows: whole groups, with the bounds of each row's frame in columns before the others."""
@@ -227,6 +256,7 @@ class _Windows(_Arguments):
         frames = told["groups"]["frames"]
         bounded = [frame for frame in frames if "lower" in frame or "upper" in frame]
         self._bounded = [frame for number, frame in enumerate(bounded) if frame not in bounded[:number]]
+        self._frames = frames
         self._functions = iter(frames)
         self._names = [f"_{2 * len(self._bounded) + number}" for number in range(len(self._arguments))]
         told["conf"]["window_bound_types"] = ",".join(
@@ -236,11 +266,16 @@ class _Windows(_Arguments):
     def offsets(self, function: Any) -> list[int]:
         # Asked for one function after another.
         frame = next(self._functions)
-        columns = [2 * len(self._bounded) + column for column in super().offsets(function)]
+        columns = [2 * len(self._bounded) + column for column in self.columns(function)]
         if frame not in self._bounded:
             return columns
         begin = 2 * self._bounded.index(frame)
         return [begin, begin + 1, *columns]
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_windows
+
+        return evaluate_windows(in_runs(self._marked()), functions, self._frames, Conversion(conf))
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
         # The last of them marks rows of another order than the one before.
@@ -264,6 +299,13 @@ class _Cogroups(_Groups):
         self._split = 1 + max(self._values)
         self._other_keys, self._other_values = other["keys"], other["values"]
         self._names, self._nullable = [*self._names, ""], [*self._nullable, False]
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_cogroups
+
+        right = [[self._split + column for column in columns] for columns in (self._other_keys, self._other_values)]
+        sides = (self._keys, self._values), (right[0], right[1])
+        return evaluate_cogroups(in_runs(self._marked()), functions[0], *sides, Conversion(conf))
 
     def offsets(self, function: Any) -> list[int]:
         return _key_and_value_offsets(self._keys, self._values) + _key_and_value_offsets(

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.functions import arrow_udf, pandas_udf, udf, udtf
 
 from differential import TYPES, Matrix, sources
+from rudf import rudf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -549,6 +550,62 @@ def shown_short(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"a": [len(one)], "b": [len(other)]})
 
 
+@rudf
+def mean_of(x: pd.Series, *more: pd.Series) -> float:
+    """Aggregate Series."""
+    return float(x.mean()) + sum(float(v.min()) for v in more)
+
+
+@rudf
+def length_of(batches: Iterator[tuple[pa.Array, pa.Array]]) -> int:
+    """Aggregate batches of arrays."""
+    return sum(len(a) + b.null_count for a, b in batches)
+
+
+@rudf("bigint")
+def added(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.Series]:
+    """Add two columns, a batch at a time."""
+    for a, b in batches:
+        yield a + b
+
+
+@rudf("struct<a: bigint, b: string>")
+def renamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a struct of another."""
+    return frame.set_axis(["a", "b"], axis=1)
+
+
+@rudf("id bigint, s string")
+def head_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the first rows of a group."""
+    return frame[["id", "s"]].sort_values("id").head(2)
+
+
+def decorated(matrix: Matrix) -> None:
+    """Functions of @rudf, of the kinds that annotations tell."""
+    data = keys(matrix.spark).where("id < 100").cache()
+    by = data.groupBy("k_long")
+    over = Window.partitionBy("k_string").orderBy("id").rowsBetween(-2, 1)
+    matrix.spark.udf.register("mean_of", mean_of)
+    data.createOrReplaceTempView("data")
+    for name, query in {
+        "an aggregate": lambda: by.agg(mean_of("id"), mean_of("id", "n", F.col("id") + 1)).orderBy("k_long"),
+        "an aggregate of batches": lambda: by.agg(length_of("id", "n")).orderBy("k_long"),
+        "a window": lambda: data.select("id", mean_of("id").over(over)).orderBy("id"),
+        "in SQL": lambda: matrix.spark.sql("select k_string, mean_of(id, n) from data group by k_string order by 1"),
+        "an iterator": lambda: data.select("id", added("id", F.col("id") * 2)), "structs": lambda: data.select(renamed(F.struct("id", "s"))),
+        "a map of groups": lambda: by.applyInPandas(head_of, "id bigint, s string").orderBy("id"),
+        "a map": lambda: data.mapInPandas(rudf("bigint")(iterated_frames), "id bigint").orderBy("id"),
+    }.items():  # fmt: skip
+        matrix.add(f"decorated, {name}", query)
+
+
+def iterated_frames(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Keep one column."""
+    for frame in frames:
+        yield frame[["id"]]
+
+
 def others(matrix: Matrix) -> None:
     """Kinds that stay with Spark, with rudf in the session."""
 
@@ -568,11 +625,11 @@ def main() -> None:
     spark.sparkContext.setLogLevel("OFF")
     matrix = Matrix(spark, scratch)
     frames = sources(matrix)
-    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "groups", "aggregates", "cogroups", "windows", "others"]
+    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "groups", "aggregates", "cogroups", "windows", "decorated", "others"]
     for part in (scalars, iterators, maps, groups, aggregates, cogroups):
         if part.__name__ in wanted:
             part(matrix, frames)
-    for part in (windows, others):
+    for part in (windows, decorated, others):
         if part.__name__ in wanted:
             part(matrix)
     with open(target, "w") as file:

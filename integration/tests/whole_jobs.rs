@@ -44,7 +44,7 @@ fn same_answers(job: &str, master: &str, worker: &str, name: &str, part: Part, q
     let results = results.as_object().unwrap();
     // Names decide what is in which part, so parts are about as large, and not the same.
     assert!(results.len() > queries * 2 / 3 / parts, "{} queries are fewer than there should be", results.len());
-    println!("{name}: {} queries on both paths", results.len());
+    eprintln!("{name}: {} queries on both paths", results.len());
     let mut wrong = Vec::new();
     for (query, outcome) in results {
         let (off, on) = (&outcome["off"], &outcome["on"]);

@@ -176,8 +176,10 @@ def rudf(
     Returns
     -------
     RudfFunction
-        Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` one of pandas Series (both
-        need a return type); otherwise it is called with the plain values of each row, ``None`` for null.
+        Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` (``pd.DataFrame`` for
+        structs) one of pandas objects, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches one
+        after another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
+        aggregate of a group or a window. Otherwise it is called with the plain values of each row, ``None`` for null.
 
     Examples
     --------
@@ -202,13 +204,18 @@ def rudf(
 
 
 def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None) -> RudfFunction:
+    if inspect.isclass(func) and hasattr(func, "eval"):
+        raise AnnotationError(
+            f"`{name_of(func)}` is a table function, which Spark runs on its own path: decorate it with "
+            "pyspark.sql.functions.udtf"
+        )
     if not callable(func):
         raise TypeError(f"@rudf needs a function, and was given {func!r}")
     signature = read_annotations(func, return_type is not None)
-    if signature.kind == FunctionKind.ARROW and not hasattr(PythonEvalType, "SQL_SCALAR_ARROW_UDF"):
+    if signature.kind not in vars(PythonEvalType).values():
         raise AnnotationError(
-            f"`{name_of(func)}`: functions of pyarrow arrays need PySpark 4.1 or newer, and this is "
-            f"{pyspark.__version__}; annotate it with pd.Series, or with plain types"
+            f"`{name_of(func)}`: functions of this kind (eval type {signature.kind}) need a newer PySpark than "
+            f"{pyspark.__version__}: those of pyarrow arrays 4.1, aggregates over iterators 4.2"
         )
     if return_type is None:
         return_type = signature.return_type
@@ -217,8 +224,12 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeou
     return RudfFunction(func, return_type, signature.kind, timeout=timeout)
 
 
+#: Kinds whose functions return columns.
+_OF_COLUMNS = {FunctionKind.PANDAS, FunctionKind.ARROW, FunctionKind.PANDAS_ITERATOR, FunctionKind.ARROW_ITERATOR}
+
+
 def _no_return_type(name: str, kind: int) -> str:
-    if kind == FunctionKind.ROW:
+    if kind not in _OF_COLUMNS:
         return (
             f"`{name}` has no return type: annotate the return value with {PLAIN} (as in `-> float`), "
             'or give the type to the decorator, as in @rudf("double")'

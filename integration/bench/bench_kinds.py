@@ -23,6 +23,7 @@ from pyspark.sql.functions import arrow_udf, pandas_udf
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
 from bench_udf import table
+
 from side_by_side import compared, interleaved, plan_of, progress, start_session
 
 if TYPE_CHECKING:
@@ -116,7 +117,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
     spark = start_session("bench", options.master)
-    print(f"{options.rows:,} rows, {options.groups:,} groups, {options.master}, Spark {spark.version}; median of {options.repeats}, seconds")
+    print(
+        f"{options.rows:,} rows, {options.groups:,} groups, {options.master}, Spark {spark.version}; median of {options.repeats}, seconds"
+    )
     print(f"{'case':<18}{'PySpark':>9}{'rudf':>9}{'floor':>9}{'end to end':>12}{'tax ratio':>11}")
     results = []
     for case in cases(table(spark, options.rows), options.groups):
@@ -130,7 +133,10 @@ def main() -> None:
         if "Rudf" not in plan_of(with_takeover("all")):
             sys.exit(f"{case.name}: rudf left it to Spark\n{plan_of(with_takeover('all'))}")
         progress(f"{case.name}: {options.repeats + 1} runs each")
-        times = interleaved({"rudf": lambda: with_takeover("all"), "pyspark": lambda: with_takeover("none"), "floor": case.floor}, options.repeats)
+        times = interleaved(
+            {"rudf": lambda: with_takeover("all"), "pyspark": lambda: with_takeover("none"), "floor": case.floor},
+            options.repeats,
+        )
         results.append({"case": case.name, **compared(times)})
         print(
             f"{case.name:<18}{times['pyspark']:>9.3f}{times['rudf']:>9.3f}{times['floor']:>9.3f}"
@@ -141,7 +147,12 @@ def main() -> None:
     print(f"geometric mean of the tax ratios: {mean:.1f}x")
     if options.json:
         document: dict[str, Any] = {name: getattr(options, name) for name in ("rows", "groups", "master", "repeats")}
-        document |= {"spark": spark.version, "python": sys.version.split()[0], "tax_ratio_mean": mean, "results": results}
+        document |= {
+            "spark": spark.version,
+            "python": sys.version.split()[0],
+            "tax_ratio_mean": mean,
+            "results": results,
+        }
         options.json.write_text(json.dumps(document, indent=1) + "\n")
     spark.stop()
 

@@ -276,10 +276,17 @@ def groups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     for shape in ("parquet", "shuffled", "cached", "one row a partition", "no rows"):
         for t in ("int", "string"):
             by = frames[shape].groupBy(f"c_{t}")
-            matrix.add(f"applyInPandas by {t} on {shape}", lambda g=by: g.applyInPandas(lambda f: f, schema).orderBy("i"))
+            matrix.add(
+                f"applyInPandas by {t} on {shape}", lambda g=by: g.applyInPandas(lambda f: f, schema).orderBy("i")
+            )
             # In the time zone of a session, which is not UTC's, PySpark refuses them.
-            by, rest = frames[shape].drop("c_timestamp").groupBy(f"c_{t}"), schema.replace("c_timestamp timestamp, ", "")
-            matrix.add(f"applyInArrow by {t} on {shape}", lambda g=by, s=rest: g.applyInArrow(lambda f: f, s).orderBy("i"))
+            by, rest = (
+                frames[shape].drop("c_timestamp").groupBy(f"c_{t}"),
+                schema.replace("c_timestamp timestamp, ", ""),
+            )
+            matrix.add(
+                f"applyInArrow by {t} on {shape}", lambda g=by, s=rest: g.applyInArrow(lambda f: f, s).orderBy("i")
+            )
     for t in KEYS:
         by = data.groupBy(f"k_{t}")
         matrix.add(f"applyInPandas by {t}", lambda g=by: g.applyInPandas(shown, told).orderBy("told"))
@@ -371,11 +378,18 @@ def aggregates(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
         return str([(c.name, str(c.dtype), list(c.index), list(c)) for c in columns])
 
     mean, total = pandas(lambda v: v.mean()), arrow(lambda v: pc.sum(v))
-    told, arrow_told = pandas(told_of, "string"), arrow(lambda *columns: str([(str(c.type), c.to_pylist()) for c in columns]), "string")
+    told, arrow_told = (
+        pandas(told_of, "string"),
+        arrow(lambda *columns: str([(str(c.type), c.to_pylist()) for c in columns]), "string"),
+    )
     for t in KEYS:
         by = data.groupBy(f"k_{t}")
-        matrix.add(f"aggregates by {t}", lambda g=by: g.agg(mean("id").alias("m"), mean("n"), told("n", "id")).orderBy("m"))
-        matrix.add(f"Arrow aggregates by {t}", lambda g=by: g.agg(total("id").alias("m"), arrow_told("n", "id")).orderBy("m"))
+        matrix.add(
+            f"aggregates by {t}", lambda g=by: g.agg(mean("id").alias("m"), mean("n"), told("n", "id")).orderBy("m")
+        )
+        matrix.add(
+            f"Arrow aggregates by {t}", lambda g=by: g.agg(total("id").alias("m"), arrow_told("n", "id")).orderBy("m")
+        )
     for t in TYPES:
         first, arrow_first = pandas(lambda v: v.iloc[0], t), arrow(lambda v: v[0], t)
         for shape in ("parquet", "shuffled"):
@@ -470,8 +484,14 @@ def windows(matrix: Matrix) -> None:
         "left: values at a distance": by.orderBy("id").rangeBetween(-5, 5),
     }  # fmt: skip
     for name, frame in frames.items():
-        matrix.add(f"{name}: windows", lambda w=frame: data.select("id", "s", mean("id").over(w), told("n", "id").over(w)).orderBy("id"))
-        matrix.add(f"{name}: Arrow windows", lambda w=frame: data.select("k_struct", total("id").over(w), length("n", "s").over(w)).orderBy("id"))
+        matrix.add(
+            f"{name}: windows",
+            lambda w=frame: data.select("id", "s", mean("id").over(w), told("n", "id").over(w)).orderBy("id"),
+        )
+        matrix.add(
+            f"{name}: Arrow windows",
+            lambda w=frame: data.select("k_struct", total("id").over(w), length("n", "s").over(w)).orderBy("id"),
+        )
     behind, ahead, every = frames["rows behind"], frames["rows ahead"], frames["all"]
 
     def failing(v: pd.Series) -> float:
@@ -494,9 +514,16 @@ def windows(matrix: Matrix) -> None:
     matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
     data.createOrReplaceTempView("data")
     matrix.spark.udf.register("average", mean)
-    matrix.add("windows in SQL", lambda: matrix.spark.sql("select id, average(id) over (partition by k_long order by id rows 2 preceding) m from data where id > 5 order by m, id"))
+    matrix.add(
+        "windows in SQL",
+        lambda: matrix.spark.sql(
+            "select id, average(id) over (partition by k_long order by id rows 2 preceding) m from data where id > 5 order by m, id"
+        ),
+    )
     matrix.add("windows of no rows", lambda: data.where("id < 0").select(mean("id").over(behind)))
-    matrix.add("windows, filtered", lambda: data.select("id", mean("id").over(behind).alias("m")).where("m > 20").orderBy("id"))
+    matrix.add(
+        "windows, filtered", lambda: data.select("id", mean("id").over(behind).alias("m")).where("m > 20").orderBy("id")
+    )
 
 
 def cogroups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
@@ -518,7 +545,10 @@ def cogroups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
         matrix.add(f"cogroups by {t}", lambda p=pairs: p.applyInPandas(shown, told).orderBy("told"))
         matrix.add(f"Arrow cogroups by {t}", lambda p=pairs: p.applyInArrow(shown_tables, told).orderBy("told"))
     simple = "id bigint, s string"
-    one, two = left.select("id", "s", "k_long").groupBy("k_long"), right.select("s", "id", "k_string", "k_long").groupBy("k_long")
+    one, two = (
+        left.select("id", "s", "k_long").groupBy("k_long"),
+        right.select("s", "id", "k_string", "k_long").groupBy("k_long"),
+    )
     no_rows = left.where("id < 0").groupBy("k_long")
     for records in ("7", "10000"):
         matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
@@ -625,7 +655,17 @@ def main() -> None:
     spark.sparkContext.setLogLevel("OFF")
     matrix = Matrix(spark, scratch)
     frames = sources(matrix)
-    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "groups", "aggregates", "cogroups", "windows", "decorated", "others"]
+    wanted = sys.argv[3:] or [
+        "scalars",
+        "iterators",
+        "maps",
+        "groups",
+        "aggregates",
+        "cogroups",
+        "windows",
+        "decorated",
+        "others",
+    ]
     for part in (scalars, iterators, maps, groups, aggregates, cogroups):
         if part.__name__ in wanted:
             part(matrix, frames)

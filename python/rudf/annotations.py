@@ -177,8 +177,8 @@ def _shape(annotation: Any, where: str, name: str) -> _Shape | None:
         correct = " or ".join(spelled for _, spelled in _VECTORS.values())
         raise AnnotationError(
             f"`{name}`: {where} is annotated `{_spell(annotation)}`, which rudf does not run; "
-            f"write {correct} for a function of whole columns, Iterator[...] of these or of a tuple of them for one that "
-            f"takes batches one after another, or a plain type ({PLAIN}) for one of single values"
+            f"write {correct} for a function of whole columns, Iterator[...] of these or of a tuple of them for one "
+            f"that takes batches one after another, or a plain type ({PLAIN}) for one of single values"
         )
     return _PLAIN_SHAPE
 
@@ -187,7 +187,7 @@ _ITERATORS = (collections.abc.Iterator, collections.abc.Iterable, collections.ab
 
 
 def _package_of_columns(annotation: Any) -> str | None:
-    """Return the package of a type that stands for a column: ``pa.Array``, ``pd.Series``, ``pd.DataFrame`` or a subclass."""
+    """Return the package of a type that stands for a column: an array, a Series, a DataFrame, or a subclass."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         packages = {_package_of_columns(member) for member in typing.get_args(annotation)}
         return packages.pop() if len(packages) == 1 else None

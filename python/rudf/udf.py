@@ -177,8 +177,8 @@ def rudf(
     -------
     RudfFunction
         Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` (``pd.DataFrame`` for
-        structs) one of pandas objects, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches one
-        after another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
+        structs) one of pandas objects, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches
+        one after another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
         aggregate of a group or a window. Otherwise it is called with the plain values of each row, ``None`` for null.
 
     Examples

@@ -5,6 +5,7 @@ Rows come sorted by their keys; a column of booleans marks those that begin a gr
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +66,7 @@ def in_runs(
             yield whole, [(0, whole.num_rows)]
         if last > first:
             bounds = (starts - first).tolist()
-            yield batch.slice(first, last - first), list(zip(bounds, bounds[1:]))
+            yield batch.slice(first, last - first), list(itertools.pairwise(bounds))
         unfinished = [batch.slice(last)]
     if unfinished:
         whole = combined(unfinished)
@@ -86,7 +87,7 @@ class _Pieces:
             ends = [*starts.tolist(), batch.num_rows]
             if ends[0]:
                 yield False, batch.slice(0, ends[0])
-            for start, end in zip(ends, ends[1:]):
+            for start, end in itertools.pairwise(ends):
                 yield True, batch.slice(start, end - start)
 
     def of_one_group(self) -> Iterator[pa.RecordBatch]:

@@ -1,9 +1,9 @@
 """Functions of pandas objects over groups, with one conversion for many groups.
 
-PySpark makes Series of the columns of each group, and Arrow arrays of its results, which takes about a millisecond a group
-however short it is. Here PySpark's own code converts whole batches, of which groups get slices, and results of several
-groups put together. Where that could make a difference, groups are converted one by one, as in PySpark: columns of a
-type whose dtype depends on whether there are nulls, results of different dtypes, and whatever cannot be converted.
+PySpark makes Series of the columns of each group, and Arrow arrays of its results, which takes about a millisecond a
+group however short it is. Here PySpark's own code converts whole batches, of which groups get slices, and results of
+several groups put together. Where that could make a difference, groups are converted one by one, as in PySpark: columns
+of a type whose dtype depends on whether there are nulls, results of different dtypes, and what cannot be converted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pandas.api.types import is_object_dtype
 
 from rudf.worker.groups import frame_bounds, starts_of
 
@@ -164,7 +165,7 @@ class _FrameResults:
             yield from self.flush()
 
     def _may_wait(self, dtypes: list[Any]) -> bool:
-        return all(dtype != object or by_value for dtype, by_value in zip(dtypes, self._of_objects))
+        return all(by_value or not is_object_dtype(dtype) for dtype, by_value in zip(dtypes, self._of_objects))
 
     def flush(self) -> Iterator[pa.RecordBatch]:
         """Convert what waits."""
@@ -172,7 +173,7 @@ class _FrameResults:
         if len(frames) > 1:
             try:
                 together = self._convert(pd.concat(frames, ignore_index=True))
-            except Exception:  # noqa: BLE001 - it is met again below, at the group that it is of
+            except Exception:
                 pass
             else:
                 frames = []
@@ -210,7 +211,7 @@ Side = tuple[list[int], list[int]]
 def evaluate_cogroups(
     runs: Iterable[Run], function: Any, left: Side, right: Side, conversion: Conversion
 ) -> Iterator[pa.RecordBatch]:
-    """Run a function of two groups. The last column tells the rows of the right; columns are numbered over both sides."""
+    """Run a function of two groups. The last column tells the rows of the right; columns count through both sides."""
     call, _, declared, arguments = function
     results = _FrameResults(declared, conversion)
     for batch, bounds in runs:
@@ -265,7 +266,7 @@ class _Scalars:
         if is_plain and len(groups) > 1:
             try:
                 return self._convert([value for values in groups for value in values])
-            except Exception:  # noqa: BLE001 - it is met again below, at the group that it is of
+            except Exception:
                 pass
         return pa.concat_arrays([self._convert(values) for values in groups])
 
@@ -299,8 +300,9 @@ def evaluate_windows(
 ) -> Iterator[pa.RecordBatch]:
     """Run aggregates over windows.
 
-    `functions` are ``(function, columns, keywords, type)`` each, with the numbers of the arguments alone; `frames` are those
-    of :func:`rudf.worker.groups.frame_bounds`. The last column marks the rows that have another order than the one before.
+    `functions` are ``(function, columns, keywords, type)`` each, with the numbers of the arguments alone; `frames` are
+    those of :func:`rudf.worker.groups.frame_bounds`. The last column marks the rows that have another order than the
+    one before.
     """
     results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
     names = [f"_{number}" for number in range(len(functions))]
@@ -318,8 +320,9 @@ def evaluate_windows(
                     values.put(_moving(call, arguments, named, frame_bounds(frame, end - begin, orders)))
                 else:
                     values.put([call(*arguments, **named)])
+        group_of_row = pa.array(np.repeat(np.arange(len(bounds)), lengths))
         arrays = [
-            values.array() if _is_bounded(frame) else values.array().take(pa.array(np.repeat(np.arange(len(bounds)), lengths)))
+            values.array() if _is_bounded(frame) else values.array().take(group_of_row)
             for frame, values in zip(frames, results)
         ]
         yield pa.RecordBatch.from_arrays(arrays, names)
@@ -329,7 +332,9 @@ def _is_bounded(frame: dict[str, Any]) -> bool:
     return "lower" in frame or "upper" in frame
 
 
-def _moving(call: Any, arguments: list[pd.Series], named: dict[str, pd.Series], bounds: tuple[pa.Array, pa.Array]) -> list[Any]:
+def _moving(
+    call: Any, arguments: list[pd.Series], named: dict[str, pd.Series], bounds: tuple[pa.Array, pa.Array]
+) -> list[Any]:
     """Call a function for the frame of each row; frames share memory, as in PySpark."""
     places = map(slice, bounds[0].to_pylist(), bounds[1].to_pylist())
     positional = [one.iloc for one in arguments]

@@ -58,8 +58,6 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     """
     import pyspark.worker
 
-    import pyspark.worker
-
     told = json.loads(spec)
     confs = told["conf"]
     output = _OUTPUTS[told["output"]](stream, [function[1] for function in functions], time_zone)
@@ -147,6 +145,10 @@ class _Batches:
         """Return what PySpark is told of a function's columns."""
         return self.columns(function)
 
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        """Run functions of pandas objects over groups, which are as PySpark has read them."""
+        raise NotImplementedError
+
     def feed(self) -> Iterator[Any]:
         """Yield what PySpark's code takes: batches as they come."""
         for columns, _ in self._received():
@@ -194,11 +196,6 @@ class _Groups(_Batches):
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
         """Make the batch that functions get of; groups begin in the rows `starts`."""
         return self._batch(columns)
-
-
-    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        """Run functions of pandas objects, which are as PySpark has read them."""
-        raise NotImplementedError
 
 
 class _MappedGroups(_Groups):

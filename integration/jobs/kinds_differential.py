@@ -21,6 +21,7 @@ from pyspark.sql.functions import arrow_udf, pandas_udf, udf, udtf
 
 from differential import TYPES, Matrix, sources
 from rudf import rudf
+from rudf.plans import python_nodes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -646,6 +647,38 @@ def others(matrix: Matrix) -> None:
                 yield number, n
 
     matrix.add("left: table functions", lambda: Pairs(F.lit(3)))
+    told_of_plans(matrix)
+
+
+def told_of_plans(matrix: Matrix) -> None:
+    """Check that every node with Python functions is told, with who runs it and why."""
+    data = matrix.spark.range(9).withColumn("k", F.col("id") % 3)
+    over = Window.partitionBy("k")
+    query = (
+        data.withColumn("w", mean_of("id").over(over))
+        .withColumn("p", udf(lambda v: v, "bigint", useArrow=False)("id"))
+        .groupBy("k")
+        .agg(mean_of("w", "p").alias("a"))
+        .mapInPandas(lambda frames: frames, "k bigint, a double")
+        .groupBy("k")
+        .applyInPandas(lambda frame: frame, "k bigint, a double")
+    )
+    for _ in range(2):
+        told = [(node.is_rudf, node.node.split()[0], node.reason) for node in python_nodes(query)]
+        where = "in a worker process"
+        assert told == [
+            (True, "RudfGroups", where), (True, "RudfMap", where), (True, "RudfAggregate", where),
+            (False, "BatchEvalPython", "pickled functions of rows (eval type 100) are not supported"),
+            (True, "RudfWindow", where),
+        ], told  # fmt: skip
+        query.collect()
+    assert python_nodes(data) == []
+    assert [
+        node.is_rudf
+        for node in python_nodes(
+            data.withColumn("t", F.lit(1)).select(arrow_udf(lambda v: v, "bigint", functionType=250)("id"))
+        )
+    ] == [True]
 
 
 def main() -> None:

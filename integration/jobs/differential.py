@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TYPES = ["boolean", "tinyint", "smallint", "int", "bigint", "float", "double", "string", "binary", "date", "timestamp"]
 
 #: rudf's operators.
-OPERATORS = ("RudfEval", "RudfMap", "RudfGroups", "RudfCogroups", "RudfAggregate", "RudfWindow")
+OPERATORS = ("RudfEval", "RudfMap", "RudfGroups", "RudfCogroups", "RudfAggregate", "RudfWindow", "RudfTable")
 
 EXTREMES = {
     "boolean": ["true", "false"],

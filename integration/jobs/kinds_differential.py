@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession, Window
+from pyspark.sql import Row, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.functions import arrow_udf, pandas_udf, udf, udtf
+from pyspark.sql import types as T
+from pyspark.sql.functions import arrow_udf, arrow_udtf, pandas_udf, udf, udtf
+from pyspark.sql.udtf import AnalyzeResult, SkipRestOfInputTableException
 
 from differential import TYPES, Matrix, sources
 from rudf import rudf
@@ -637,16 +639,122 @@ def iterated_frames(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield frame[["id"]]
 
 
+def tables(matrix: Matrix) -> None:
+    """Table functions."""
+    spark = matrix.spark
+
+    class Pairs:
+        def eval(self, n: int, m: int = 7) -> Iterator[tuple[int, int]]:
+            for number in range(n):
+                yield number, m
+
+    class Sums:
+        def __init__(self) -> None:
+            self.total, self.rows = 0, 0
+
+        def eval(self, n: int) -> None:
+            self.total, self.rows = self.total + (n or 0), self.rows + 1
+
+        def terminate(self) -> Iterator[tuple[int, int]]:
+            yield self.total, self.rows
+
+    class Both(Sums):
+        def eval(self, n: int) -> Iterator[tuple[int, int]]:
+            super().eval(n)
+            if n % 3:
+                yield n, self.rows
+
+    class OfTable:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def eval(self, row: Row) -> None:
+            self.seen.append(row["id"])
+
+        def terminate(self) -> Iterator[tuple[int, int]]:
+            yield sum(self.seen), len(self.seen)
+
+    class Skips(OfTable):
+        def eval(self, row: Row) -> Iterator[tuple[int, int]]:
+            self.seen.append(row["id"])
+            yield row["id"], -1
+            if len(self.seen) == 2:
+                raise SkipRestOfInputTableException("enough")
+
+    class Analyzed:
+        def __init__(self, analyzed: AnalyzeResult) -> None:
+            self.names = [field.name for field in analyzed.schema.fields]
+
+        @staticmethod
+        def analyze(n: Any, name: Any) -> AnalyzeResult:
+            return AnalyzeResult(schema=T.StructType().add(name.value, T.LongType()).add("names", T.StringType()))
+
+        def eval(self, n: int, name: str) -> Iterator[tuple[int, str]]:
+            yield n, ",".join(self.names)
+
+    class Typed:
+        def eval(self, *values: Any) -> Iterator[tuple[str, str]]:
+            yield str([type(v).__name__ for v in values]), repr(values)
+
+    class Cleans(Pairs):
+        def cleanup(self) -> None:
+            raise ValueError("cleaning")
+
+    def answers(result: Any) -> Any:
+        return type("Answers", (), {"eval": lambda self, n: result})
+
+    two = "a int, b int"
+    spark.range(0, 40, 1, 3).withColumn("k", F.col("id") % 4).withColumn(
+        "s", F.concat(F.lit("s"), "id")
+    ).createOrReplaceTempView("forty")
+    types = ", ".join(
+        f"cast(null as {t}) n_{t}, cast('1' as {t}) c_{t}" for t in TYPES if t not in ("date", "timestamp")
+    )
+    spark.sql(
+        f"select id, {types}, array(id) a, map('k', id) m, struct(id, 'x' as y) st, date'2020-02-29' d, timestamp'2020-02-29 12:00:00' t from range(3)"
+    ).createOrReplaceTempView("typed")
+    for name, handler, returned in (
+        ("pairs", Pairs, two), ("sums", Sums, "a bigint, b int"), ("both_", Both, "a bigint, b int"), ("of_table", OfTable, "a bigint, b int"),
+        ("skips", Skips, "a bigint, b int"), ("analyzed", Analyzed, None), ("typed_", Typed, "types string, told string"), ("cleans", Cleans, two),
+        ("number", answers(5), two), ("numbers", answers([1, 2]), "a int"), ("wrong_length", answers([(1, 2, 3)]), two), ("wrong_type", answers([("x", 1)]), two),
+        ("none", answers(None), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
+        ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
+    ):  # fmt: skip
+        spark.udtf.register(name, udtf(handler, returnType=returned))
+    spark.udtf.register("fails", udtf(type("Fails", (), {"eval": lambda self, n: 1 / 0}), returnType=two))
+    for query in (
+        "select * from pairs(3)", "select * from pairs(m => 2, n => 3)", "select * from pairs(0)", "select * from forty, lateral pairs(int(id % 4)) order by id, a",
+        "select s, b from forty, lateral pairs(int(id % 4), int(k)) where id > 7 order by s, b", "select a from forty, lateral pairs(int(id % 3)) order by a",
+        "select count(*) from forty, lateral pairs(int(id % 3))", "select * from sums(4)", "select k, a, b from forty, lateral sums(int(id)) order by k, a, b",
+        "select id, a, b from forty, lateral both_(int(id)) order by id, a, b", "select * from of_table(table(forty)) order by a", "select * from of_table(table(forty) partition by k order by id) order by a",
+        "select * from of_table(table(select * from forty where id < 0) partition by k)", "select * from skips(table(forty) partition by k order by id) order by a, b",
+        "select * from skips(table(forty) with single partition) order by a", "select * from analyzed(3, 'column')", "select id, x, names from forty, lateral analyzed(id, 'x') order by id",
+        "select * from typed, lateral typed_(n_int, c_int, c_double, c_string, c_binary, a, m, st, d, t) order by id", "select types from typed_()", "select * from cleans(2)",
+        "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a from forty, lateral empty(id)",
+        "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
+        "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
+    ):  # fmt: skip
+        for records in ("3", "10000"):
+            spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+            matrix.add(f"{query} ({records})", lambda q=query: spark.sql(q))
+    spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
 def others(matrix: Matrix) -> None:
     """Kinds that stay with Spark, with rudf in the session."""
 
-    @udtf(returnType="a int, b int")
-    class Pairs:
-        def eval(self, n: int) -> Iterator[tuple[int, int]]:
-            for number in range(n):
-                yield number, n
+    @arrow_udtf(returnType="a bigint")
+    class Arrays:
+        def eval(self, n: pa.Array) -> Iterator[pa.Table]:
+            yield pa.table({"a": n})
 
-    matrix.add("left: table functions", lambda: Pairs(F.lit(3)))
+    @udtf(returnType="a int", useArrow=False)
+    class Pickled:
+        def eval(self, n: int) -> Iterator[tuple[int]]:
+            yield (n,)
+
+    matrix.add("left: Arrow table functions", lambda: Arrays(F.lit(3).cast("bigint")))
+    matrix.add("left: pickled table functions", lambda: Pickled(F.lit(3)))
     told_of_plans(matrix)
 
 
@@ -702,7 +810,7 @@ def main() -> None:
     for part in (scalars, iterators, maps, groups, aggregates, cogroups):
         if part.__name__ in wanted:
             part(matrix, frames)
-    for part in (windows, decorated, others):
+    for part in (windows, decorated, tables, others):
         if part.__name__ in wanted:
             part(matrix)
     with open(target, "w") as file:

@@ -12,10 +12,10 @@ __all__ = ["PythonNode", "explain", "python_nodes"]
 
 #: What stands before a node's name: the tree, and the number of its generated code.
 _TREE = re.compile(r"^[\s:+|-]*(?:\*\(\d+\) )?")
-_OURS = re.compile(r"Rudf(?:Eval|Map|Groups|Cogroups|Aggregate|Window)\b")
+_OURS = re.compile(r"Rudf(?:Eval|Map|Groups|Cogroups|Aggregate|Window|Table)\b")
 _THEIRS = re.compile(
     r"(?:(?:Arrow|Batch)EvalPython(?:UDTF)?|(?:Python)?MapIn(?:Pandas|Arrow)|FlatMap(?:Co)?GroupsIn(?:Pandas|Arrow)"
-    r"(?:WithState)?|(?:ArrowAggregate|ArrowWindow)Python|(?:Aggregate|Window)InPandas|TransformWithStateInPySpark)\b"
+    r"(?:WithState)?|(?:ArrowAggregate|ArrowWindow)Python|(?:Aggregate|Window|Table)InPandas|TransformWithStateInPySpark)\b"
 )
 _LEFT = re.compile(r"rudf: left to Spark because (.*)")
 _WORKER = re.compile(r" worker=(\w+)(?: \((.*)\))?$")

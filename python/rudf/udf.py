@@ -206,7 +206,7 @@ def rudf(
 def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None) -> RudfFunction:
     if inspect.isclass(func) and hasattr(func, "eval"):
         raise AnnotationError(
-            f"`{name_of(func)}` is a table function, which Spark runs on its own path: decorate it with "
+            f"`{name_of(func)}` is a table function: decorate it with "
             "pyspark.sql.functions.udtf"
         )
     if not callable(func):

@@ -7,7 +7,9 @@ construction. Here batches are taken and given.
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import time
 from collections import deque
 from types import SimpleNamespace
@@ -52,7 +54,8 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
         Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
         rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys. ``groups``, where
         functions take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
-        column marks the rows that begin a group.
+        column marks the rows that begin a group. ``table``: what PySpark is told of a table function; the first
+        ``keys`` columns come back before the results.
     time_zone : str
         The session's time zone.
     """
@@ -60,13 +63,18 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
 
     told = json.loads(spec)
     confs = told["conf"]
-    output = _OUTPUTS[told["output"]](stream, [function[1] for function in functions], time_zone)
+    output = _OUTPUTS[told["output"]](stream, _declared(functions, told), time_zone)
     if confs.get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
         output.operation = _CHECKED_BY_SPARK.get(kind)
     source = _source(told)(stream, output, told, functions, kind)
     worker: Any = pyspark.worker
     runner_conf = worker.RunnerConf(confs)
-    if kind in _CONVERTED_TOGETHER:
+    if "table" in told:
+        evaluate, *_ = worker.read_udtf(
+            _Unpickled(), source.table_info(functions[0]), kind, runner_conf, worker.EvalConf(source.eval_conf())
+        )
+        results = evaluate(0, source.feed())
+    elif kind in _CONVERTED_TOGETHER:
         infos = [_info(function, source.columns(function)) for function in functions]
         read = [worker.read_single_udf(_Unpickled(), info, kind, runner_conf, n) for n, info in enumerate(infos)]
         results = source.evaluate(read, runner_conf)
@@ -96,7 +104,18 @@ _CONVERTED_TOGETHER = {201, 202, 203, 206}
 _GROUP_ITERATOR_KINDS = {215, 216, 217, 254}
 
 
+def _declared(functions: list[Any], told: dict[str, Any]) -> list[Any]:
+    """Return the type of each function's results. That of a table function may be known only where it is called."""
+    if "table" not in told:
+        return [function[1] for function in functions]
+    from pyspark.sql.types import _parse_datatype_json_string
+
+    return [_parse_datatype_json_string(told["table"]["return_type"])]
+
+
 def _source(told: dict[str, Any]) -> type[_Batches]:
+    if "table" in told:
+        return _Table
     groups = told.get("groups")
     if groups is None:
         return _Batches
@@ -112,6 +131,9 @@ class _Unpickled:
 
     def _read_with_length(self, command: Any) -> Any:
         return command
+
+    def loads(self, pickled: bytes) -> Any:
+        return pickle.loads(pickled)
 
 
 def _info(function: Any, columns: list[int]) -> Any:
@@ -173,6 +195,50 @@ class _Batches:
         if not self._as_struct:
             return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
         return pa.RecordBatch.from_arrays([pa.StructArray.from_arrays(columns, fields=fields)], ["_0"])
+
+
+class _Table(_Batches):
+    """Of a table function, which gets the rows' arguments, and whose results come with other columns of the rows."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        self._told = told["table"]
+        self._arguments = list(dict.fromkeys(functions[0][2]))
+        self._names = [f"_{number}" for number in range(len(self._arguments))]
+        self._nullable = [self._nullable[column] for column in self._arguments]
+
+    def table_info(self, function: Any) -> Any:
+        """Describe the function as PySpark's reader of its socket does."""
+        chain, _, columns, names = function
+        numbers = [self._arguments.index(column) for column in columns]
+        positional = len(columns) - len(names)
+        analyzed = self._told.get("analyzed")
+        return SimpleNamespace(
+            handler=chain[0],
+            args=numbers[:positional],
+            kwargs=dict(zip(names, numbers[positional:], strict=True)),
+            partition_child_indexes=self._told["partition_columns"],
+            pickled_analyze_result=None if analyzed is None else base64.b64decode(analyzed),
+            return_type=self._told["return_type"],
+            name=self._told["name"],
+        )
+
+    def eval_conf(self) -> dict[str, str]:
+        """Return what PySpark's worker is told of the rows."""
+        fields = [
+            {"name": name, "type": json.loads(self._told["types"][column]), "nullable": True, "metadata": {}}
+            for name, column in zip(self._names, self._arguments)
+        ]
+        return {"input_type": json.dumps({"type": "struct", "fields": fields})}
+
+    def feed(self) -> Iterator[pa.RecordBatch]:
+        """Yield the arguments of each batch."""
+        for columns, rows in self._received():
+            self._output.expect_rows(columns[: self._told["keys"]], rows)
+            if self._arguments:
+                yield self._batch([columns[column] for column in self._arguments])
+            else:
+                yield pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
 
 
 class _Groups(_Batches):
@@ -358,6 +424,9 @@ class _Output:
     def expect_groups(self, keys: list[pa.Array], groups: int) -> None:
         """Learn the keys of groups that begin in a batch that has been taken."""
 
+    def expect_rows(self, columns: list[pa.Array], rows: int) -> None:
+        """Learn the columns of a batch that come back beside the results of its rows."""
+
     def put(self, batch: pa.RecordBatch) -> None:
         """Take one batch of results."""
         if self._schema is None:
@@ -477,7 +546,52 @@ class _KeyedOutput(_Output):
         return parts[0] if len(parts) == 1 else [pa.concat_arrays(chunks) for chunks in zip(*parts)]
 
 
-_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput}
+class _TableOutput(_StructOutput):
+    """Results of table functions: rows of a struct, after other columns of the row that they are results of.
+
+    One batch of results after another belongs to one row after another; what comes after the last row, as ``terminate``
+    gives it, belongs to the last.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        #: Columns of batches, how many rows they have, and how many of these have had their results.
+        self._rows_of: deque[tuple[list[pa.Array], int]] = deque()
+        self._done = 0
+        #: Of each batch of results that waits, the columns beside it.
+        self._beside: list[list[pa.Array]] = []
+
+    def expect_rows(self, columns: list[pa.Array], rows: int) -> None:
+        if rows:
+            self._rows_of.append((columns, rows))
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        columns, row = self._next_row()
+        if batch.num_rows:
+            index = pa.array(np.full(batch.num_rows, row))
+            self._beside.append([column.take(index) for column in columns])
+        super().put(batch)
+
+    def _next_row(self) -> tuple[list[pa.Array], int]:
+        while len(self._rows_of) > 1 and self._done == self._rows_of[0][1]:
+            self._rows_of.popleft()
+            self._done = 0
+        if not self._rows_of:
+            return [], 0
+        columns, rows = self._rows_of[0]
+        row = min(self._done, rows - 1)
+        self._done = min(self._done + 1, rows)
+        return columns, row
+
+    def flush(self) -> None:
+        if self._waiting:
+            rows, columns = self._rows, self._take()
+            beside, self._beside = self._beside, []
+            joined = [pa.concat_arrays(parts) for parts in zip(*beside, strict=True)]
+            self._stream.send(joined + columns, rows)
+
+
+_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput, "table": _TableOutput}
 
 
 def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:

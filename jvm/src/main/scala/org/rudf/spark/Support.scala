@@ -55,7 +55,7 @@ private[spark] object Support {
     else if (conf.contains("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
     else if (RudfConf.flag(conf, "spark.sql.pyspark.worker.logging.enabled", default = false)) {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
-    } else if (evalType == EvalType.ArrowBatched &&
+    } else if ((evalType == EvalType.ArrowBatched || evalType == EvalType.ArrowTable) &&
         RudfConf.flag(conf, "spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled", default = false)) {
       Some("the legacy pandas conversion is on (spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled)")
     } else if (evalType == EvalType.ScalarPandas &&
@@ -85,6 +85,9 @@ private[spark] object Support {
     else if (output.map(_.name).distinct.length < output.length) Some("two columns of its results have the same name")
     else typesRefusal(input, "its column").orElse(typesRefusal(output, "the column"))
   }
+
+  /** A sentence that says why columns do not come back beside the results of their rows, if so. */
+  def columnsRefusal(columns: Seq[Attribute]): Option[String] = typesRefusal(columns, "the column")
 
   /** A sentence that says why groups are not made by some keys, if so. */
   def keysRefusal(keys: Seq[Expression]): Option[String] =

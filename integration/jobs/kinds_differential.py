@@ -721,6 +721,7 @@ def tables(matrix: Matrix) -> None:
         ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
     ):  # fmt: skip
         spark.udtf.register(name, udtf(handler, returnType=returned))
+    spark.udtf.register("decorated", rudf(two)(Pairs))
     spark.udtf.register("fails", udtf(type("Fails", (), {"eval": lambda self, n: 1 / 0}), returnType=two))
     for query in (
         "select * from pairs(3)", "select * from pairs(m => 2, n => 3)", "select * from pairs(0)", "select * from forty, lateral pairs(int(id % 4)) order by id, a",
@@ -732,7 +733,7 @@ def tables(matrix: Matrix) -> None:
         "select * from typed, lateral typed_(n_int, c_int, c_double, c_string, c_binary, a, m, st, d, t) order by id", "select types from typed_()", "select * from cleans(2)",
         "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a from forty, lateral empty(id)",
         "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
-        "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
+        "select * from decorated(2)", "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
     ):  # fmt: skip
         for records in ("3", "10000"):
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)

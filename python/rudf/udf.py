@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import pyspark
 from pyspark.sql.types import DataType
@@ -180,6 +180,7 @@ def rudf(
         structs) one of pandas objects, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches
         one after another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
         aggregate of a group or a window. Otherwise it is called with the plain values of each row, ``None`` for null.
+        Of a class with ``eval`` a table function is made, as ``pyspark.sql.functions.udtf`` does.
 
     Examples
     --------
@@ -205,10 +206,7 @@ def rudf(
 
 def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None) -> RudfFunction:
     if inspect.isclass(func) and hasattr(func, "eval"):
-        raise AnnotationError(
-            f"`{name_of(func)}` is a table function: decorate it with "
-            "pyspark.sql.functions.udtf"
-        )
+        return cast("RudfFunction", _table_function(func, return_type, timeout))
     if not callable(func):
         raise TypeError(f"@rudf needs a function, and was given {func!r}")
     signature = read_annotations(func, return_type is not None)
@@ -222,6 +220,15 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeou
     if return_type is None:
         raise AnnotationError(_no_return_type(name_of(func), signature.kind))
     return RudfFunction(func, return_type, signature.kind, timeout=timeout)
+
+
+def _table_function(handler: type, return_type: DataTypeOrString | None, timeout: float | None) -> Any:
+    """Make a table function of a class with ``eval``: PySpark's own, which rudf runs like those of ``udtf``."""
+    from pyspark.sql.functions import udtf
+
+    if timeout is not None:
+        raise AnnotationError(f"`{name_of(handler)}` is a table function, and these have no timeout of their own")
+    return udtf(handler, returnType=cast("Any", return_type))
 
 
 #: Kinds whose functions return columns.

@@ -69,19 +69,7 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     source = _source(told)(stream, output, told, functions, kind)
     worker: Any = pyspark.worker
     runner_conf = worker.RunnerConf(confs)
-    if "table" in told:
-        evaluate, *_ = worker.read_udtf(
-            _Unpickled(), source.table_info(functions[0]), kind, runner_conf, worker.EvalConf(source.eval_conf())
-        )
-        results = evaluate(0, source.feed())
-    elif kind in _CONVERTED_TOGETHER:
-        infos = [_info(function, source.columns(function)) for function in functions]
-        read = [worker.read_single_udf(_Unpickled(), info, kind, runner_conf, n) for n, info in enumerate(infos)]
-        results = source.evaluate(read, runner_conf)
-    else:
-        infos = [_info(function, source.offsets(function)) for function in functions]
-        evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, runner_conf, worker.EvalConf({}))
-        results = evaluate(0, source.feed())
+    results = source.results(worker, functions, runner_conf)
     try:
         for batch in results:
             output.put(batch)
@@ -156,6 +144,7 @@ class _Batches:
         self._output = output
         self._names, self._nullable = told["names"], told["nullable"]
         self._as_struct = told["struct"]
+        self._kind = kind
         self._writable = kind in _PANDAS_KINDS
 
     def columns(self, function: Any) -> list[int]:
@@ -167,9 +156,12 @@ class _Batches:
         """Return what PySpark is told of a function's columns."""
         return self.columns(function)
 
-    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        """Run functions of pandas objects over groups, which are as PySpark has read them."""
-        raise NotImplementedError
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        """Run the functions by PySpark's code (`worker` is its module) over all batches."""
+        infos = [_info(function, self.offsets(function)) for function in functions]
+        evaluate, *_ = worker.read_udfs(_Unpickled(), infos, self._kind, conf, worker.EvalConf({}))
+        results: Iterator[pa.RecordBatch] = evaluate(0, self.feed())
+        return results
 
     def feed(self) -> Iterator[Any]:
         """Yield what PySpark's code takes: batches as they come."""
@@ -207,7 +199,13 @@ class _Table(_Batches):
         self._names = [f"_{number}" for number in range(len(self._arguments))]
         self._nullable = [self._nullable[column] for column in self._arguments]
 
-    def table_info(self, function: Any) -> Any:
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        eval_conf = worker.EvalConf(self._eval_conf())
+        evaluate, *_ = worker.read_udtf(_Unpickled(), self._table_info(functions[0]), self._kind, conf, eval_conf)
+        results: Iterator[pa.RecordBatch] = evaluate(0, self.feed())
+        return results
+
+    def _table_info(self, function: Any) -> Any:
         """Describe the function as PySpark's reader of its socket does."""
         chain, _, columns, names = function
         numbers = [self._arguments.index(column) for column in columns]
@@ -223,7 +221,7 @@ class _Table(_Batches):
             name=self._told["name"],
         )
 
-    def eval_conf(self) -> dict[str, str]:
+    def _eval_conf(self) -> dict[str, str]:
         """Return what PySpark's worker is told of the rows."""
         fields = [
             {"name": name, "type": json.loads(self._told["types"][column]), "nullable": True, "metadata": {}}
@@ -249,6 +247,17 @@ class _Groups(_Batches):
         self._keys, self._values = told["groups"]["keys"], told["groups"]["values"]
         most = int(told["conf"].get("spark.sql.execution.arrow.maxRecordsPerBatch", 0))
         self._most_rows = most if most > 0 and kind in _GROUP_ITERATOR_KINDS else None
+
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        if self._kind not in _CONVERTED_TOGETHER:
+            return super().results(worker, functions, conf)
+        infos = [_info(function, self.columns(function)) for function in functions]
+        read = [worker.read_single_udf(_Unpickled(), info, self._kind, conf, n) for n, info in enumerate(infos)]
+        return self.evaluate(read, conf)
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        """Run functions of pandas objects, which are as PySpark has read them."""
+        raise NotImplementedError
 
     def feed(self) -> Iterator[Any]:
         """Yield an iterator of batches a group."""

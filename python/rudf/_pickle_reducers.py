@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import io
 import operator
+import struct
 import sys
 import types
 import typing
@@ -137,9 +138,30 @@ def _new_type(value: Any) -> Reduced:
     return typing.NewType, (value.__qualname__, value.__supertype__), {"__module__": value.__module__}
 
 
+def _alias_maker(name: str, module: str, parameters: tuple[Any, ...] | None, values: dict[Any, Any]) -> Any:
+    # Goes to the receiver as code: only what a `type` statement makes has a value that is looked up when asked for.
+    space = {"__name__": module, "values": values}
+    code = compile("type X = values[X]", "rudf", "exec")
+    # Its name and its type parameters are constants of the statement.
+    constants = tuple({"X": name, None: parameters}.get(part, part) for part in code.co_consts)
+    exec(code.replace(co_consts=constants), space)
+    return space["X"]
+
+
 def _type_alias(value: Any) -> Reduced:
-    maker = functools.partial(_maker(value), type_params=value.__type_params__)
-    return maker, (value.__name__, value.__value__), None
+    try:
+        meaning = value.__value__
+    except NameError as error:
+        raise PicklingError(f"cannot pickle the type alias '{value.__name__}': {error}") from error
+    maker = types.FunctionType(_alias_maker.__code__, {"__name__": "__main__"})
+    # The value may lead back to the alias, so it is set afterwards.
+    values: dict[Any, Any] = {}
+    arguments = (value.__name__, value.__module__, value.__type_params__ or None, values)
+    return maker, arguments, meaning, None, None, functools.partial(operator.setitem, values)
+
+
+def _structure(value: struct.Struct) -> Reduced:
+    return struct.Struct, (value.format,)
 
 
 def _mapping_proxy(value: types.MappingProxyType[Any, Any]) -> Reduced:
@@ -176,6 +198,7 @@ ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     **{kind: _view(name) for kind, name in _views.items()},
     memoryview: _memoryview,
     types.MappingProxyType: _mapping_proxy,
+    struct.Struct: _structure,
     types.GetSetDescriptorType: _descriptor,
     types.MemberDescriptorType: _descriptor,
     io.TextIOWrapper: _text_file,

@@ -233,15 +233,15 @@ def load(
         raise _explained(error) from error.__cause__
 
 
-#: What the import system says of a stamp that is not its own: see ``rust/pickle/src/facts.rs``.
-_STAMP = re.compile(r"bad magic number in '(pickled by Python [0-9.]+)'")
+#: What is said of a stamp that is not this Python's: see ``rust/pickle/src/facts.rs``.
+_STAMP = re.compile(r"(?:bad magic number in |\()'(pickled by Python [0-9.]+)")
 
 
 def _explained(error: Exception) -> Exception:
     """Make an exception of the reader say what is wrong with the pickle; leave those of the objects' own code alone."""
-    stamp = _STAMP.match(str(error)) if isinstance(error, ImportError) else None
+    stamp = _STAMP.match(str(error)) if isinstance(error, (ImportError, KeyError)) else None
     if stamp:
-        return _unpickling_error(ImportError, f"{stamp[1]}, loading on {sys.version_info[0]}.{sys.version_info[1]}")
+        return _unpickling_error(type(error), f"{stamp[1]}, loading on {sys.version_info[0]}.{sys.version_info[1]}")
     below = error.__traceback__ and error.__traceback__.tb_next
     if below or isinstance(error, (UnpicklingError, EOFError, ImportError, AttributeError, RecursionError, OSError)):
         # Something else than the reader itself has raised it, or it is plain enough.
@@ -254,7 +254,9 @@ def _explained(error: Exception) -> Exception:
 
 def _unpickling_error(kind: type[Exception], message: str) -> Exception:
     """Return an ``UnpicklingError`` that callers who expect what the standard library raises will catch as well."""
-    both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), {"__module__": "pickle"})
+    # `KeyError` would show the sentence in quotes.
+    names = {"__module__": "pickle", "__str__": Exception.__str__}
+    both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), names)
     return both(message)
 
 

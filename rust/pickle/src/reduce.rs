@@ -163,11 +163,13 @@ impl<'py> Saver<'py> {
         }
     }
 
-    /// An object that reduces to a name which the receiver does not have: rebuilt if we know how.
-    pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Frame<'py>>> {
-        let py = self.py;
-        let Some(reducers) = self.options.reducers else { return Ok(None) };
-        let Some(reducer) = reducers.unnamed.bind(py).get_item(obj.get_type())? else { return Ok(None) };
+    /// How to rebuild an object that reduces to a name which the receiver does not have, if we know.
+    pub(crate) fn reducer_of_unnamed(&self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.options.reducers.map_or(Ok(None), |reducers| reducers.unnamed.bind(self.py).get_item(obj.get_type()))
+    }
+
+    /// Such an object, by that reducer.
+    pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>, reducer: &Bound<'py, PyAny>) -> Rest<'py> {
         let reduced = reducer.call1((obj,))?;
         if !type_name(obj).starts_with("typing.") || reduced.len()? != 2 {
             return self.save_reduced(obj, &reduced);

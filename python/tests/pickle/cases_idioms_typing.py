@@ -187,7 +187,7 @@ if sys.version_info >= (3, 12):
         def f[S: (list[int], 'str')](x: S): ...
         obj = Comparable, Node, f
         """,
-        "C, N, f = obj\nassert N.__type_params__[0].__bound__ is N and C.__type_params__[0].__bound__.__forward_arg__ == 'Comparable' and f.__type_params__[0].__constraints__[0] == list[int]",
+        "C, N, f = obj\nassert N.__type_params__[0].__bound__ is N and C.__type_params__[0].__bound__ == 'Comparable' and f.__type_params__[0].__constraints__[0] == list[int]",
     )
     CASES["override_and_buffer"] = Case(
         """
@@ -212,16 +212,17 @@ if sys.version_info >= (3, 13):
             x = 1
         @warnings.deprecated('old f')
         def old(): return 5
-        class G[T = int, *Ts = *tuple[int, str], **P = [int]]: pass
-        obj = TD, Old, old, G
+        class G[T = int, **P = [int]]: pass
+        class H[*Ts = *tuple[int, str]]: pass
+        obj = TD, Old, old, G, H
         """,
         """
         import warnings
-        TD, Old, old, G = obj
+        TD, Old, old, G, H = obj
         assert TD.__readonly_keys__ == {'a'} and Old.x == 1 and Old.__deprecated__ == 'old'
         with warnings.catch_warnings(record=True) as w:
             warnings.simplefilter('always')
             assert old() == 5 and Old()
-        assert len(w) == 2 and G.__type_params__[0].__default__ is int and G.__type_params__[2].__default__ == [int]
+        assert len(w) == 2 and G.__type_params__[0].__default__ is int and G.__type_params__[1].__default__ == [int] and H.__type_params__[0].has_default()
         """,
     )

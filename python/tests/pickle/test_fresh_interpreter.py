@@ -8,6 +8,7 @@ from functools import cache
 import cases_classes
 import cases_functions
 import cases_idioms_classes
+import cases_idioms_corners
 import cases_idioms_functions
 import cases_idioms_members
 import cases_idioms_typing
@@ -27,6 +28,7 @@ CASES: dict[str, Case] = {
     **cases_newer.CASES,
     **cases_odd.CASES,
     **cases_idioms_classes.CASES,
+    **cases_idioms_corners.CASES,
     **cases_idioms_functions.CASES,
     **cases_idioms_members.CASES,
     **cases_idioms_typing.CASES,

@@ -189,6 +189,23 @@ def test_class_is_one_over_many_loads_until_it_is_let_go() -> None:
     assert load_fresh([("many", payloads[0], check)]) == {"many": None}
 
 
+def test_errors_below_what_travels_along_can_be_shown() -> None:
+    source = """
+    class Base:
+        def __init_subclass__(cls, *, tag): pass
+    class obj(Base, tag=1): pass
+    """
+    check = """
+    import copyreg, pickle, traceback
+    copyreg._rudf.clear()
+    copyreg._rudf_lock = None
+    try: pickle.loads(payload)
+    except Exception: text = traceback.format_exc()
+    assert "in shielded" in text
+    """
+    assert load_fresh([("error", rudf_pickle.dumps(build(source)), textwrap.dedent(check))]) == {"error": None}
+
+
 def test_modules_and_names_of_the_receiver_stay() -> None:
     payload = rudf_pickle.dumps(build("import math\ndef obj(x): return math.pi, sum([x])"))
     check = textwrap.dedent(

@@ -79,7 +79,12 @@ impl<'py> Saver<'py> {
                 self.standard("types", &name)?;
                 return Ok(None);
             }
-            if let Some(reference) = self.alias(obj)? {
+            let alias = match self.alias(obj)? {
+                Some(reference) => Some(reference),
+                // Iterators and views have names there.
+                None => self.name_in(obj, intern!(self.py, "_collections_abc"))?,
+            };
+            if let Some(reference) = alias {
                 return self.save_reference(obj, &reference);
             }
         }

@@ -337,14 +337,23 @@ impl<'py> Saver<'py> {
         if text == "__main__" || self.options.is_by_value(text) {
             return Ok(None);
         }
-        let Some(parent) = self.modules.get_item(&module)? else { return Ok(None) };
+        self.name_in(class, &module)
+    }
+
+    /// The name under which a module that is imported has a class.
+    pub(crate) fn name_in(
+        &self,
+        class: &Bound<'py, PyAny>,
+        module: &Bound<'py, PyString>,
+    ) -> PyResult<Option<Reference<'py>>> {
+        let Some(parent) = self.modules.get_item(module)? else { return Ok(None) };
         let Ok(names) = parent.getattr(intern!(self.py, "__dict__")).and_then(|names| Ok(names.cast_into::<PyDict>()?))
         else {
             return Ok(None);
         };
         let found = names.iter().find(|(_, value)| value.is(class)).map(|(name, _)| name);
         let Some(name) = found.and_then(|name| name.cast_into::<PyString>().ok()) else { return Ok(None) };
-        Ok(Some(Reference { module, name }))
+        Ok(Some(Reference { module: module.clone(), name }))
     }
 
     /// A type that its own module does not offer, but `types` does: `CodeType`, `CellType`, ...

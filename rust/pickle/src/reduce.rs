@@ -171,7 +171,9 @@ impl<'py> Saver<'py> {
     /// Such an object, by that reducer.
     pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>, reducer: &Bound<'py, PyAny>) -> Rest<'py> {
         let reduced = reducer.call1((obj,))?;
-        if !type_name(obj).starts_with("typing.") || reduced.len()? != 2 {
+        let kind = type_name(obj);
+        let is_variable = kind.starts_with("typing.") && reduced.len()? == 2 || kind == "typing.TypeVar";
+        if !is_variable {
             return self.save_reduced(obj, &reduced);
         }
         // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
@@ -180,7 +182,16 @@ impl<'py> Saver<'py> {
         let mut make = vec![Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent)];
         make.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
         make.push(Step::Op(&[op::TUPLE, op::REDUCE]));
-        Ok(Some(Frame::script(self.tracked(obj, &key, make)?)))
+        let mut steps = self.tracked(obj, &key, make)?;
+        if reduced.len()? == 6 {
+            steps.extend([
+                Step::Save(reduced.get_item(5)?, Role::Data, Label::Silent),
+                Step::Save(obj.clone(), Role::Data, Label::Silent),
+                Step::Save(reduced.get_item(2)?, Role::State, Label::Part("bound")),
+                Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
+            ]);
+        }
+        Ok(Some(Frame::script(steps)))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import io
 import operator
+import struct
 import sys
 import types
 import typing
@@ -110,7 +111,19 @@ def _weak_mapping(value: Any) -> Reduced:
     return type(value), (dict(value.items()),)
 
 
+@functools.cache
+def _by_value(function: Callable[..., Any]) -> types.FunctionType:
+    """Return a function of this module as one that travels: the receiver cannot import it."""
+    return types.FunctionType(function.__code__, {"__name__": "__main__"})
+
+
 def _type_var(value: Any) -> Reduced:
+    if getattr(value, "__infer_variance__", False):
+        return _type_parameter(value)
+    return _old_type_var(value)
+
+
+def _old_type_var(value: Any) -> Reduced:
     keywords: dict[str, Any] = {}
     if value.__bound__ is not None:
         keywords["bound"] = value.__bound__
@@ -122,6 +135,38 @@ def _type_var(value: Any) -> Reduced:
         keywords["default"] = value.__default__
     maker = functools.partial(_maker(value), **keywords) if keywords else _maker(value)
     return maker, (value.__name__, *getattr(value, "__constraints__", ()))
+
+
+def _lazy_type_var(name: str, module: str, text: str, values: dict[Any, Any]) -> Any:
+    # Goes to the receiver as code, as `_alias_maker` does.
+    space: dict[str, Any] = {"__name__": module, "values": values}
+    exec("def X[" + text + "](): pass", space)
+    return space["X"].__type_params__[0]
+
+
+def _is_importable(part: Any) -> bool:
+    module = sys.modules.get(getattr(part, "__module__", None) or "")
+    return isinstance(part, type) and module is not None and vars(module).get(part.__qualname__) is part
+
+
+def _type_parameter(value: Any) -> Reduced:
+    """Reduce a type variable of PEP 695, whose bound may lead back to what it is a parameter of."""
+    name, constraints = value.__name__, value.__constraints__
+    bound: Any = constraints or value.__bound__
+    has_default = getattr(value, "has_default", lambda: False)()
+    default = value.__default__ if has_default else None
+    if all(part is None or _is_importable(part) for part in (*constraints, value.__bound__, default)):
+        return _old_type_var(value)
+    text: str = name
+    if constraints:
+        text += ": (" + "".join(f"values[{name}][0][{index}], " for index in range(len(constraints))) + ")"
+    elif bound is not None:
+        text += f": values[{name}][0]"
+    if has_default:
+        text += f" = values[{name}][1]"
+    values: dict[Any, Any] = {}
+    setter = functools.partial(operator.setitem, values)
+    return _by_value(_lazy_type_var), (name, value.__module__, text, values), (bound, default), None, None, setter
 
 
 def _type_var_tuple(value: Any) -> Reduced:
@@ -137,9 +182,31 @@ def _new_type(value: Any) -> Reduced:
     return typing.NewType, (value.__qualname__, value.__supertype__), {"__module__": value.__module__}
 
 
-def _type_alias(value: Any) -> Reduced:
-    maker = functools.partial(_maker(value), type_params=value.__type_params__)
-    return maker, (value.__name__, value.__value__), None
+def _alias_maker(name: str, module: str, parameters: tuple[Any, ...] | None, value: str, values: dict[Any, Any]) -> Any:
+    # Goes to the receiver as code: only what a `type` statement makes has a value that is looked up when asked for.
+    space = {"__name__": module, "values": values}
+    code = compile("type X = " + value, "rudf", "exec")
+    # Its name and its type parameters are constants of the statement.
+    constants = tuple({"X": name, None: parameters}.get(part, part) for part in code.co_consts)
+    exec(code.replace(co_consts=constants), space)
+    return space["X"]
+
+
+def _type_alias(alias: Any) -> Reduced:
+    maker = _by_value(_alias_maker)
+    arguments = (alias.__name__, alias.__module__, alias.__type_params__ or None)
+    try:
+        value = alias.__value__
+    except NameError as error:
+        # A name for type checkers only, or one that comes later: it is missing at the receiver, too.
+        return maker, (*arguments, error.name, {}), None
+    # The value may lead back to the alias, so it is set afterwards.
+    values: dict[Any, Any] = {}
+    return maker, (*arguments, "values[X]", values), value, None, None, functools.partial(operator.setitem, values)
+
+
+def _structure(value: struct.Struct) -> Reduced:
+    return struct.Struct, (value.format,)
 
 
 def _mapping_proxy(value: types.MappingProxyType[Any, Any]) -> Reduced:
@@ -176,6 +243,7 @@ ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
     **{kind: _view(name) for kind, name in _views.items()},
     memoryview: _memoryview,
     types.MappingProxyType: _mapping_proxy,
+    struct.Struct: _structure,
     types.GetSetDescriptorType: _descriptor,
     types.MemberDescriptorType: _descriptor,
     io.TextIOWrapper: _text_file,
@@ -204,7 +272,7 @@ SUBCLASSES: dict[type, Callable[[Any], Reduced | str]] = {
 UNNAMED: dict[type, Callable[[Any], Reduced | str]] = {
     functools._lru_cache_wrapper: _lru_cache,
     typing.TypeVar: _type_var,
-    typing.ParamSpec: _type_var,
+    typing.ParamSpec: _old_type_var,
     typing.NewType: _new_type,
     contextvars.ContextVar: _context_variable,
 }

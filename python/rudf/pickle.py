@@ -233,15 +233,15 @@ def load(
         raise _explained(error) from error.__cause__
 
 
-#: What the import system says of a stamp that is not its own: see ``rust/pickle/src/facts.rs``.
-_STAMP = re.compile(r"bad magic number in '(pickled by Python [0-9.]+)'")
+#: What is said of a stamp that is not this Python's: see ``rust/pickle/src/facts.rs``.
+_STAMP = re.compile(r"(?:bad magic number in |\()'(pickled by Python [0-9.]+)")
 
 
 def _explained(error: Exception) -> Exception:
     """Make an exception of the reader say what is wrong with the pickle; leave those of the objects' own code alone."""
-    stamp = _STAMP.match(str(error)) if isinstance(error, ImportError) else None
+    stamp = _STAMP.match(str(error)) if isinstance(error, (ImportError, KeyError)) else None
     if stamp:
-        return _unpickling_error(ImportError, f"{stamp[1]}, loading on {sys.version_info[0]}.{sys.version_info[1]}")
+        return _unpickling_error(type(error), f"{stamp[1]}, loading on {sys.version_info[0]}.{sys.version_info[1]}")
     below = error.__traceback__ and error.__traceback__.tb_next
     if below or isinstance(error, (UnpicklingError, EOFError, ImportError, AttributeError, RecursionError, OSError)):
         # Something else than the reader itself has raised it, or it is plain enough.
@@ -254,8 +254,22 @@ def _explained(error: Exception) -> Exception:
 
 def _unpickling_error(kind: type[Exception], message: str) -> Exception:
     """Return an ``UnpicklingError`` that callers who expect what the standard library raises will catch as well."""
-    both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), {"__module__": "pickle"})
+    # `KeyError` would show the sentence in quotes.
+    names = {"__module__": "pickle", "__str__": Exception.__str__}
+    both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), names)
     return both(message)
+
+
+class _DispatchTable:
+    """Reducers by type: those of all picklers, and for each pickler that is asked for them its own on top."""
+
+    def __init__(self) -> None:
+        self.shared: ChainMap[Any, Any] = ChainMap({}, copyreg.dispatch_table)
+
+    def __get__(self, pickler: Pickler | None, owner: type | None = None) -> Any:
+        if pickler is None:
+            return self.shared
+        return vars(pickler).setdefault("dispatch_table", self.shared.new_child())
 
 
 class Pickler:
@@ -271,25 +285,31 @@ class Pickler:
     protocol
         2 to 5; the highest by default.
     fix_imports
-        Write the module names of Python 2 (protocol 2 only).
+        Write the module names of Python 2 (protocol 2 only). A function is taken for ``buffer_callback``, which is the
+        third argument of cloudpickle's class.
     buffer_callback
         See :func:`dumps`.
     by_value
         See :func:`dumps`.
     """
 
-    #: Reducers by type. Starts with what ``copyreg`` knows, and follows it.
-    dispatch_table: ClassVar[Any] = ChainMap({}, copyreg.dispatch_table)
+    #: Reducers by type. Starts with what ``copyreg`` knows, and follows it. What is put into that of an instance is the
+    #: instance's own.
+    dispatch_table: ClassVar[Any] = _DispatchTable()
+    #: The same: Ray registers its reducers under this name.
+    dispatch: ClassVar[Any] = dispatch_table
 
     def __init__(
         self,
         file: _Writable,
         protocol: int | None = None,
-        fix_imports: bool = True,
+        fix_imports: bool | BufferCallback = True,
         buffer_callback: BufferCallback | None = None,
         *,
         by_value: Iterable[ModuleType | str] = (),
     ) -> None:
+        if callable(fix_imports):
+            buffer_callback, fix_imports = fix_imports, True
         if buffer_callback is not None:
             _check_callback(protocol)
         if not callable(getattr(file, "write", None)):
@@ -298,7 +318,7 @@ class Pickler:
             protocol = DEFAULT_PROTOCOL
         self.proto = protocol
         self._write = file.write
-        self._fix_imports = fix_imports
+        self._fix_imports = bool(fix_imports)
         self._buffer_callback = buffer_callback
         self._by_value = tuple(by_value)
         self._memo = _native.PickleMemo()
@@ -316,8 +336,9 @@ class Pickler:
 
     def _hooks(self) -> tuple[Any, Any, Any]:
         """Find what a subclass or an instance has changed: dispatch table, reducer, persistent ids."""
-        table = self.dispatch_table
-        if table is Pickler.dispatch_table and not table.maps[0]:
+        shared = Pickler.dispatch_table
+        table = vars(self).get("dispatch_table", shared) if type(self).dispatch_table is shared else self.dispatch_table
+        if isinstance(table, ChainMap) and table.maps[-1] is copyreg.dispatch_table and not any(table.maps[:-1]):
             table = None
         override = self.reducer_override if _is_changed(self, "reducer_override") else None
         if "reducer_override" in vars(self) and not callable(override):

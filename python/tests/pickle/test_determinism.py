@@ -12,13 +12,31 @@ from tempfile import TemporaryDirectory
 
 import cases_classes
 import cases_functions
+import cases_idioms_classes
+import cases_idioms_corners
+import cases_idioms_functions
+import cases_idioms_members
+import cases_idioms_typing
+import cases_idioms_values
 import cases_newer
 import cases_odd
 import cases_values
 import pytest
 from fresh import Case
 
-CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES, **cases_odd.CASES}
+CASES: dict[str, Case] = {
+    **cases_functions.CASES,
+    **cases_classes.CASES,
+    **cases_values.CASES,
+    **cases_newer.CASES,
+    **cases_odd.CASES,
+    **cases_idioms_classes.CASES,
+    **cases_idioms_corners.CASES,
+    **cases_idioms_functions.CASES,
+    **cases_idioms_members.CASES,
+    **cases_idioms_typing.CASES,
+    **cases_idioms_values.CASES,
+}
 
 #: Has a temporary file, with a name of its own in every process.
 del CASES["logger_and_files"]

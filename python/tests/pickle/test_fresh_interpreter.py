@@ -7,6 +7,12 @@ from functools import cache
 
 import cases_classes
 import cases_functions
+import cases_idioms_classes
+import cases_idioms_corners
+import cases_idioms_functions
+import cases_idioms_members
+import cases_idioms_typing
+import cases_idioms_values
 import cases_newer
 import cases_odd
 import cases_values
@@ -15,7 +21,19 @@ from fresh import Case, build, run_cases
 
 from rudf import pickle as rudf_pickle
 
-CASES: dict[str, Case] = {**cases_functions.CASES, **cases_classes.CASES, **cases_values.CASES, **cases_newer.CASES, **cases_odd.CASES}
+CASES: dict[str, Case] = {
+    **cases_functions.CASES,
+    **cases_classes.CASES,
+    **cases_values.CASES,
+    **cases_newer.CASES,
+    **cases_odd.CASES,
+    **cases_idioms_classes.CASES,
+    **cases_idioms_corners.CASES,
+    **cases_idioms_functions.CASES,
+    **cases_idioms_members.CASES,
+    **cases_idioms_typing.CASES,
+    **cases_idioms_values.CASES,
+}
 OLD_PROTOCOLS = (2, 3, 4)
 
 

@@ -71,11 +71,57 @@ def test_dispatch_table_of_instance_class_and_base() -> None:
     pickler.dispatch_table[Plain] = reduce
     pickler.dump([Plain(4), lambda: 1])
     assert pickle.loads(file.getvalue())[0] == 4
+    file = io.BytesIO()
+    pickler = rudf_pickle.CloudPickler(file)
+    pickler.dispatch_table[Plain] = reduce
+    pickler.dump(Plain(6))
+    assert pickle.loads(file.getvalue()) == 6 and Plain not in rudf_pickle.CloudPickler.dispatch_table
+    assert type(pickle.loads(written(rudf_pickle.CloudPickler, Plain(7)))) is Plain
     rudf_pickle.Pickler.dispatch_table[Plain] = reduce
     try:
         assert pickle.loads(written(rudf_pickle.Pickler, Plain(5))) == 5
     finally:
         del rudf_pickle.Pickler.dispatch_table[Plain]
+
+
+def test_what_ray_and_others_do_to_the_class_works() -> None:
+    class RayPickler(rudf_pickle.CloudPickler):
+        dispatch = rudf_pickle.CloudPickler.dispatch.copy()
+        dispatch_table = rudf_pickle.CloudPickler.dispatch_table.new_child()
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.seen: list[Any] = []
+
+        def reducer_override(self, obj: Any) -> Any:
+            self.seen.append(obj)
+            if type(obj) is range:
+                return tuple, (list(obj),)
+            return super().reducer_override(obj)
+
+        def persistent_id(self, obj: Any) -> Any:
+            return "the plain one" if type(obj) is Plain else None
+
+    assert rudf_pickle.CloudPickler.dispatch is rudf_pickle.CloudPickler.dispatch_table
+    RayPickler.dispatch_table[slice] = lambda value: (str, (str(value),))
+    file, buffers = io.BytesIO(), []
+    pickler = RayPickler(file, 5, buffers.append)
+    pickler.dump([range(3), slice(1), Plain(3), lambda x: x, pickle.PickleBuffer(b"out of band")])
+    assert any(callable(obj) for obj in pickler.seen) and bytes(buffers[0]) == b"out of band"
+
+    class Unpickler(pickle.Unpickler):
+        def persistent_load(self, pid: Any) -> Any:
+            return pid
+
+    file.seek(0)
+    numbers, text, plain, function, data = Unpickler(file, buffers=buffers).load()
+    assert (numbers, text, plain, function(5)) == ((0, 1, 2), "slice(None, 1, None)", "the plain one", 5) and bytes(data) == b"out of band"
+    assert slice not in rudf_pickle.CloudPickler.dispatch_table
+    rudf_pickle.CloudPickler.dispatch[Plain] = lambda value: (int, (value.value,))
+    try:
+        assert pickle.loads(written(rudf_pickle.CloudPickler, Plain(3))) == 3
+    finally:
+        del rudf_pickle.CloudPickler.dispatch[Plain]
 
 
 def test_copyreg_is_followed_live() -> None:

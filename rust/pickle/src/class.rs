@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::frame::{Filler, Frame, Label, Role, Step};
+use crate::functions_ffi::FunctionParts;
 use crate::global::Reference;
 use crate::known::Known;
 use crate::opcodes as op;
@@ -78,7 +79,12 @@ impl<'py> Saver<'py> {
                 self.standard("types", &name)?;
                 return Ok(None);
             }
-            if let Some(reference) = self.alias(obj)? {
+            let alias = match self.alias(obj)? {
+                Some(reference) => Some(reference),
+                // Iterators and views have names there.
+                None => self.name_in(obj, intern!(self.py, "_collections_abc"))?,
+            };
+            if let Some(reference) = alias {
                 return self.save_reference(obj, &reference);
             }
         }
@@ -276,6 +282,53 @@ impl<'py> Saver<'py> {
     ) -> PyResult<()> {
         let filler = self.filler(class, sets_members)?;
         steps.reserve(3 * attributes.len() + 8);
+        let hashing = self.hashing_attributes(attributes)?;
+        if hashing.is_empty() {
+            return self.fill_part(class, key, attributes, filler, steps);
+        }
+        let rest = attributes.copy()?;
+        for (name, _) in hashing.iter() {
+            rest.del_item(name)?;
+        }
+        self.fill_part(class, key, &hashing, filler, steps)?;
+        self.fill_part(class, key, &rest, filler, steps)
+    }
+
+    /// What a hash or a comparison of instances runs: set before anything that may hold instances in sets, or as keys.
+    fn hashing_attributes(&mut self, attributes: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
+        let py = self.py;
+        let found = PyDict::new(py);
+        let hash = attributes.get_item(intern!(py, "__hash__"))?;
+        if hash.is_none_or(|hash| hash.is_none()) {
+            return Ok(found);
+        }
+        let mut wanted = vec!["__hash__".to_owned(), "__eq__".to_owned()];
+        while let Some(name) = wanted.pop() {
+            if found.contains(&name)? {
+                continue;
+            }
+            let Some(value) = attributes.get_item(&name)? else { continue };
+            let is_property = value.get_type().is(&self.known.property);
+            let function = if is_property { value.getattr(intern!(py, "fget"))? } else { value.clone() };
+            if function.get_type().is(&self.known.function) {
+                found.set_item(&name, value)?;
+                if let Some(code) = FunctionParts::of(&function).code()? {
+                    wanted.extend(self.code_facts_kept(&code)?.names(py));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sets some of the attributes, if there are any.
+    fn fill_part(
+        &mut self,
+        class: &Bound<'py, PyType>,
+        key: &Bound<'py, PyString>,
+        attributes: &Bound<'py, PyDict>,
+        filler: Filler,
+        steps: &mut Vec<Step<'py>>,
+    ) -> PyResult<()> {
         let before = steps.len();
         if filler == Filler::Build {
             steps.push(Step::Target(key.clone(), class.clone().into_any(), filler));

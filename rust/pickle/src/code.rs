@@ -337,10 +337,14 @@ impl<'py> Reader<'py, '_> {
         Ok(())
     }
 
-    /// An integer attribute, written as it is.
+    /// An integer attribute. `CodeType` takes truth values as well, and 0 and 1, which most are, need one byte so.
     fn count(&mut self, code: &Bound<'py, PyAny>, part: &Getter) -> PyResult<i64> {
         let value = part.int_of(code)?;
-        self.out.int(value);
+        match value {
+            0 => self.out.op(&[op::NEWFALSE]),
+            1 => self.out.op(&[op::NEWTRUE]),
+            _ => self.out.int(value),
+        }
         Ok(value)
     }
 

@@ -102,8 +102,20 @@ impl<'py> Saver<'py> {
                 Step::Save(class.clone().into_any(), Role::Data, Label::Silent),
                 Step::Name(member.table),
                 Step::Save(member.entry.clone(), Role::Data, Label::Silent),
-                Step::Method(module, name),
+                Step::Op(&[op::EMPTY_DICT, op::MARK]),
             ]);
+            // Dictionaries that the class leads to may have members as keys.
+            let state = member.object.getattr(intern!(self.py, "__dict__"))?;
+            for part in ["_name_", "_value_"] {
+                if let Ok(value) = state.get_item(part)
+                    && is_plain(&value)
+                {
+                    steps.push(Step::Name(part));
+                    steps.push(Step::Save(value, Role::Data, Label::Silent));
+                }
+            }
+            steps.push(Step::Op(&[op::SETITEMS]));
+            steps.push(Step::Method(module, name));
             for argument in arguments {
                 steps.push(Step::Save(argument, Role::Data, Label::Part("value")));
             }
@@ -203,10 +215,7 @@ impl<'py> Saver<'py> {
         let values = PyDict::new(py);
         for (name, member) in members.cast_into::<PyDict>()?.iter() {
             let value = member.getattr(intern!(py, "_value_"))?;
-            let plain = is_leaf(value.as_borrowed())
-                || value
-                    .cast_exact::<PyTuple>()
-                    .is_ok_and(|tuple| mixin.is_none() && tuple.iter_borrowed().all(is_leaf));
+            let plain = is_leaf(value.as_borrowed()) || (mixin.is_none() && is_plain(&value));
             let state = member.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
             let usual = state
                 .keys()
@@ -286,4 +295,9 @@ impl<'py> Saver<'py> {
         };
         Ok(function(value.clone())?.is(&function(base.getattr("_generate_next_value_")?)?))
     }
+}
+
+/// Whether a value is a plain one or a tuple of such.
+fn is_plain(value: &Bound<'_, PyAny>) -> bool {
+    is_leaf(value.as_borrowed()) || value.cast_exact::<PyTuple>().is_ok_and(|tuple| tuple.iter_borrowed().all(is_leaf))
 }

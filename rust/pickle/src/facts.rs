@@ -241,22 +241,39 @@ impl<'py> Saver<'py> {
 
     /// Has the receiver compare the version of Python that wrote the code with its own, once per pickle.
     ///
-    /// The import system's own check of compiled files does it: it raises `ImportError: bad magic number in 'code
-    /// pickled by Python 3.11'`. Nothing is left on the pickle's stack.
+    /// A set with one pair in it, the writer's sentence and minor version, has the pair with the reader's minor version
+    /// removed: `KeyError: ('pickled by Python 3.11, loading on 3.', 13)`. Nothing is left on the pickle's stack.
     fn stamp(&mut self) -> PyResult<()> {
         if self.memo.stamped {
             return Ok(());
         }
         self.memo.stamped = true;
         self.writer.prefer_bare();
-        let (module, name) = ("_frozen_importlib_external", "_classify_pyc");
-        if self.options.protocol >= 4 {
-            self.writer.text(module.as_bytes());
-            self.writer.text(name.as_bytes());
-            self.writer.byte(op::STACK_GLOBAL);
-        } else {
-            self.writer.global_line(module.as_bytes(), name.as_bytes());
+        if self.options.protocol < 4 {
+            return self.old_stamp();
         }
+        let minor = self.known.opmap.minor;
+        for name in ["builtins", "set.remove"] {
+            self.writer.text(name.as_bytes());
+        }
+        self.writer.bytes(&[op::STACK_GLOBAL, op::EMPTY_SET, op::MARK]);
+        self.writer.text(format!("{}, loading on 3.", self.known.version).as_bytes());
+        let number = self.memo.put_anonymous();
+        self.writer.put(number);
+        self.writer.int(i64::from(minor));
+        self.writer.bytes(&[op::TUPLE2, op::ADDITEMS]);
+        self.writer.get(number);
+        for name in ["sys", "version_info.minor"] {
+            self.writer.text(name.as_bytes());
+        }
+        self.writer.bytes(&[op::STACK_GLOBAL, op::TUPLE2, op::TUPLE2, op::REDUCE, op::POP]);
+        Ok(())
+    }
+
+    /// The same without attributes of attributes, which older protocols cannot name: the import system's own check of
+    /// compiled files raises `ImportError: bad magic number in 'pickled by Python 3.11'`.
+    fn old_stamp(&mut self) -> PyResult<()> {
+        self.writer.global_line(b"_frozen_importlib_external", b"_classify_pyc");
         // The header of a compiled file: the magic number, and no flags, time or size.
         let mut header = [0; 16];
         header[..4].copy_from_slice(&self.known.magic);

@@ -10,7 +10,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyModule, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple};
 
 use crate::facts::CodeFacts;
 use crate::frame::{Frame, GlobalsFrame, Label, Role, Step};
@@ -68,7 +68,10 @@ impl<'py> Saver<'py> {
             None => self.writer.bytes(&[op::TUPLE2, op::REDUCE]),
             Some(cells) => {
                 self.writer.bytes(&[op::NONE, op::NONE]);
-                self.closure(cells, &code, &facts, &mut steps)?;
+                let module = globals.get_item(intern!(self.py, "__name__"))?;
+                let has_caches =
+                    module.is_some_and(|name| name.cast::<PyString>().is_ok_and(|name| name == "functools"));
+                self.closure(cells, &code, &facts, has_caches, &mut steps)?;
                 self.writer.bytes(&[op::TUPLE, op::REDUCE]);
             }
         }
@@ -219,6 +222,7 @@ impl<'py> Saver<'py> {
         cells: &Bound<'py, PyTuple>,
         code: &Bound<'py, PyAny>,
         facts: &CodeFacts,
+        has_caches: bool,
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let names = code.getattr(intern!(self.py, "co_freevars"))?.cast_into::<PyTuple>()?;
@@ -227,7 +231,8 @@ impl<'py> Saver<'py> {
         }
         for (index, cell) in cells.iter().enumerate() {
             let start = self.writer.position();
-            let contents = self.new_cell(&cell)?;
+            let fresh = if has_caches { self.fresh_cache(&names.get_item(index)?)? } else { None };
+            let contents = self.new_cell(&cell, fresh)?;
             if contents.is_none() && self.trace.is_some() {
                 let name = names.get_item(index)?;
                 self.trace_leaf(start, || (format!("closure '{name}'"), cell_type(&cell)));
@@ -250,8 +255,25 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
-    /// Writes a cell; returns its contents if they are still to be put in.
-    fn new_cell(&mut self, cell: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// What a variable of `functools.singledispatch` that belongs to the process is at the receiver: nothing is cached, and
+    /// no registration of an abstract base class has been seen.
+    fn fresh_cache(&self, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let name = name.cast::<PyString>()?;
+        Ok(if name == "dispatch_cache" {
+            Some(self.py.import("weakref")?.getattr("WeakKeyDictionary")?.call0()?)
+        } else if name == "cache_token" {
+            Some(PyInt::new(self.py, -1).into_any())
+        } else {
+            None
+        })
+    }
+
+    /// Writes a cell; returns its contents, or those that are given in their place, if they are still to be put in.
+    fn new_cell(
+        &mut self,
+        cell: &Bound<'py, PyAny>,
+        given: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
         if let Some(number) = self.memo.get(cell) {
             self.writer.get(number);
             return Ok(None);
@@ -261,6 +283,10 @@ impl<'py> Saver<'py> {
             Ok(contents) => Some(contents),
             Err(error) if error.is_instance_of::<PyValueError>(self.py) => None,
             Err(error) => return Err(error),
+        };
+        let contents = match contents {
+            Some(contents) if !contents.is_none() => given.or(Some(contents)),
+            other => other,
         };
         let mut rest = None;
         match contents {
@@ -296,7 +322,7 @@ impl<'py> Saver<'py> {
 
     /// A cell on its own.
     pub(crate) fn cell(&mut self, cell: &Bound<'py, PyAny>) -> Rest<'py> {
-        let Some(contents) = self.new_cell(cell)? else { return Ok(None) };
+        let Some(contents) = self.new_cell(cell, None)? else { return Ok(None) };
         let mut steps = Vec::new();
         self.fill_cell(cell, contents, Label::Part("cell"), &mut steps)?;
         Ok(Some(Frame::script(steps)))
@@ -362,7 +388,6 @@ impl<'py> Saver<'py> {
         let at_once = attributes.is_none()
             && self.options.persistent_id.is_none()
             && self.options.protocol >= 3
-            && self.trace.is_none()
             && slots.iter().all(|(_, value)| {
                 let tuple = value.cast_exact::<PyTuple>();
                 value.is_exact_instance_of::<PyString>() || tuple.is_ok_and(|tuple| tuple.iter_borrowed().all(is_leaf))
@@ -373,8 +398,16 @@ impl<'py> Saver<'py> {
                 self.text(key.as_bytes());
                 match value.cast_into::<PyString>() {
                     Ok(text) => self.name(&text)?,
-                    // Leaves need no frame.
-                    Err(other) => drop(self.save(&other.into_inner(), Role::Data)?),
+                    Err(other) => {
+                        let value = other.into_inner();
+                        let start = self.writer.position();
+                        // Leaves need no frame, and are no parts of their own in a trace.
+                        let trace = self.trace.take();
+                        let written = self.save(&value, Role::Data);
+                        self.trace = trace;
+                        written?;
+                        self.trace_leaf(start, || (label_of_slot(key).to_owned(), type_name(&value)));
+                    }
                 }
             }
             self.writer.bytes(&[op::SETITEMS, op::TUPLE2, op::BUILD]);
@@ -387,11 +420,7 @@ impl<'py> Saver<'py> {
         steps.push(Step::Op(&[op::EMPTY_DICT, op::MARK]));
         for (key, value) in slots {
             steps.push(Step::Name(key));
-            let label = Label::Part(match key {
-                "__defaults__" | "__kwdefaults__" => "defaults",
-                "__annotations__" => "annotations",
-                other => other,
-            });
+            let label = Label::Part(label_of_slot(key));
             match value.cast_into::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
                 Err(other) => steps.push(Step::Save(other.into_inner(), Role::Data, label)),
@@ -399,6 +428,15 @@ impl<'py> Saver<'py> {
         }
         steps.push(Step::Op(&[op::SETITEMS, op::TUPLE2, op::BUILD]));
         Ok(())
+    }
+}
+
+/// What people call an attribute of a function.
+fn label_of_slot(slot: &'static str) -> &'static str {
+    match slot {
+        "__defaults__" | "__kwdefaults__" => "defaults",
+        "__annotations__" => "annotations",
+        other => other,
     }
 }
 

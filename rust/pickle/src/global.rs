@@ -48,13 +48,28 @@ impl<'py> Saver<'py> {
         let plain = plain.map(|module| module.dict().get_item(&name)).transpose()?.flatten();
         let found = match plain {
             Some(value) => value.is(obj),
-            None => self.find(module_name, name.to_str()?, obj).is_some(),
+            None => match self.look_up(module_name, name.to_str()?) {
+                // The function of a classmethod.
+                Some(value) if value.get_type().is(&self.known.method) => {
+                    if !value.is(obj) && value.getattr(intern!(self.py, "__func__"))?.is(obj) {
+                        let name = PyString::new(self.py, &format!("{}.__func__", name.to_str()?));
+                        return Ok(Some(Reference { module, name }));
+                    }
+                    value.is(obj)
+                }
+                value => value.is_some_and(|value| value.is(obj)),
+            },
         };
         Ok(found.then_some(Reference { module, name }))
     }
 
-    /// The holder of `obj` if `name` in `module` leads to it.
-    pub(crate) fn find(&self, module: &str, name: &str, obj: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    /// Whether `name` in `module` leads to `obj`.
+    pub(crate) fn find(&self, module: &str, name: &str, obj: &Bound<'py, PyAny>) -> bool {
+        self.look_up(module, name).is_some_and(|found| found.is(obj))
+    }
+
+    /// What a qualified name leads to in a module that is imported.
+    fn look_up(&self, module: &str, name: &str) -> Option<Bound<'py, PyAny>> {
         let mut holder = self.modules.get_item(module).ok().flatten()?;
         let (path, last) = match name.rsplit_once('.') {
             None => (None, name),
@@ -66,9 +81,7 @@ impl<'py> Saver<'py> {
             }
             holder = holder.getattr(part).ok()?;
         }
-        // The plain look-up first: it does not run a module's `__getattr__`.
-        let found = holder.getattr(last).ok()?;
-        found.is(obj).then_some(holder)
+        holder.getattr(last).ok()
     }
 
     /// The name of the module that `obj` says it is from, or the one that is found to hold it.
@@ -99,7 +112,7 @@ impl<'py> Saver<'py> {
         }
         candidates.sort_by(|left, right| (left.0, left.1, &left.2).cmp(&(right.0, right.1, &right.2)));
         let name = name.to_str()?;
-        Ok(candidates.into_iter().find(|(_, _, text, _)| self.find(text, name, obj).is_some()).map(|(.., key)| key))
+        Ok(candidates.into_iter().find(|(_, _, text, _)| self.find(text, name, obj)).map(|(.., key)| key))
     }
 
     /// Writes a reference to `obj` and remembers it.
@@ -296,8 +309,8 @@ impl<'py> Saver<'py> {
         if let Some(reference) = self.reference_as(obj, name.clone())? {
             return self.save_reference(obj, &reference);
         }
-        if let Some(frame) = self.unnamed(obj)? {
-            return Ok(Some(frame));
+        if let Some(reducer) = self.reducer_of_unnamed(obj)? {
+            return self.unnamed(obj, &reducer);
         }
         if let Some(module) = self.module_of(obj, &name)?
             && self.importable(module.to_str()?, name.to_str()?, obj)?
@@ -312,7 +325,7 @@ impl<'py> Saver<'py> {
         if self.modules.get_item(module)?.is_none() && self.py.import(module).is_err() {
             return Ok(false);
         }
-        Ok(self.find(module, name, obj).is_some())
+        Ok(self.find(module, name, obj))
     }
 
     /// Another name for a class in its own module: `_json.Encoder` is `_json.make_encoder` there.
@@ -324,14 +337,23 @@ impl<'py> Saver<'py> {
         if text == "__main__" || self.options.is_by_value(text) {
             return Ok(None);
         }
-        let Some(parent) = self.modules.get_item(&module)? else { return Ok(None) };
+        self.name_in(class, &module)
+    }
+
+    /// The name under which a module that is imported has a class.
+    pub(crate) fn name_in(
+        &self,
+        class: &Bound<'py, PyAny>,
+        module: &Bound<'py, PyString>,
+    ) -> PyResult<Option<Reference<'py>>> {
+        let Some(parent) = self.modules.get_item(module)? else { return Ok(None) };
         let Ok(names) = parent.getattr(intern!(self.py, "__dict__")).and_then(|names| Ok(names.cast_into::<PyDict>()?))
         else {
             return Ok(None);
         };
         let found = names.iter().find(|(_, value)| value.is(class)).map(|(name, _)| name);
         let Some(name) = found.and_then(|name| name.cast_into::<PyString>().ok()) else { return Ok(None) };
-        Ok(Some(Reference { module, name }))
+        Ok(Some(Reference { module: module.clone(), name }))
     }
 
     /// A type that its own module does not offer, but `types` does: `CodeType`, `CellType`, ...

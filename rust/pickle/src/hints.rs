@@ -58,6 +58,9 @@ const MESSAGES: &[(&str, &str)] = &[
     ("Connection", CONNECTION),
     ("TextIOWrapper", FILE),
     ("_io.", FILE),
+    // From Python 3.12 on they are named without their module.
+    ("'Buffered", FILE),
+    ("'FileIO'", FILE),
     ("closed files", FILE),
     ("mmap", FILE),
     ("coroutine", "a running coroutine has no picklable state: pass the function that makes it"),

@@ -23,6 +23,10 @@ def shielded(b, m, *a):
                 type.__setattr__(c, "__init_subclass__", f)
 
 
-# A member of an enum; a class that is not filled yet has no table of members.
-def member(c, t, k, m, *a):
-    return c.__dict__[t][k] if t in c.__dict__ else m(c, *a)
+# A member of an enum; a class that is not filled yet has no table of members. `s` is what a hash of it may need.
+def member(c, t, k, s, m, *a):
+    if t in c.__dict__:
+        return c.__dict__[t][k]
+    o = m(c, *a)
+    o.__dict__.update(s)
+    return o

@@ -163,13 +163,17 @@ impl<'py> Saver<'py> {
         }
     }
 
-    /// An object that reduces to a name which the receiver does not have: rebuilt if we know how.
-    pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Frame<'py>>> {
-        let py = self.py;
-        let Some(reducers) = self.options.reducers else { return Ok(None) };
-        let Some(reducer) = reducers.unnamed.bind(py).get_item(obj.get_type())? else { return Ok(None) };
+    /// How to rebuild an object that reduces to a name which the receiver does not have, if we know.
+    pub(crate) fn reducer_of_unnamed(&self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.options.reducers.map_or(Ok(None), |reducers| reducers.unnamed.bind(self.py).get_item(obj.get_type()))
+    }
+
+    /// Such an object, by that reducer.
+    pub(crate) fn unnamed(&mut self, obj: &Bound<'py, PyAny>, reducer: &Bound<'py, PyAny>) -> Rest<'py> {
         let reduced = reducer.call1((obj,))?;
-        if !type_name(obj).starts_with("typing.") || reduced.len()? != 2 {
+        let kind = type_name(obj);
+        let is_variable = kind.starts_with("typing.") && reduced.len()? == 2 || kind == "typing.TypeVar";
+        if !is_variable {
             return self.save_reduced(obj, &reduced);
         }
         // Type variables are compared by identity, as classes are: the receiver keeps them apart by key, too.
@@ -178,7 +182,16 @@ impl<'py> Saver<'py> {
         let mut make = vec![Step::Save(reduced.get_item(0)?, Role::Data, Label::Silent)];
         make.extend(arguments.iter().map(|argument| Step::Save(argument, Role::Arguments, Label::Silent)));
         make.push(Step::Op(&[op::TUPLE, op::REDUCE]));
-        Ok(Some(Frame::script(self.tracked(obj, &key, make)?)))
+        let mut steps = self.tracked(obj, &key, make)?;
+        if reduced.len()? == 6 {
+            steps.extend([
+                Step::Save(reduced.get_item(5)?, Role::Data, Label::Silent),
+                Step::Save(obj.clone(), Role::Data, Label::Silent),
+                Step::Save(reduced.get_item(2)?, Role::State, Label::Part("bound")),
+                Step::Op(&[op::TUPLE2, op::REDUCE, op::POP]),
+            ]);
+        }
+        Ok(Some(Frame::script(steps)))
     }
 
     /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.

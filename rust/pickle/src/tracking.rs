@@ -79,12 +79,13 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
             Ok(space)
         };
         let space = run(RECEIVER)?;
-        // Nothing in them can fail in a way that lines would explain.
-        let changes = PyDict::new(py);
-        changes.set_item("co_linetable", PyBytes::new(py, b""))?;
         let mut helpers = Vec::with_capacity(HELPERS.len());
         for name in HELPERS {
             let code = space.as_any().get_item(name)?.getattr("__code__")?;
+            // Nothing in them can fail in a way that lines would explain.
+            let changes = PyDict::new(py);
+            let len = code.getattr("co_code")?.len()?;
+            changes.set_item("co_linetable", PyBytes::new(py, &no_lines(len, known.opmap.minor)))?;
             let code = code.call_method("replace", (), Some(&changes))?;
             helpers.push(code::translate(&code, known, &mut OneName)?.template);
         }
@@ -101,6 +102,17 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
             helpers,
         })
     })
+}
+
+/// The shortest table of lines that `traceback` can read: no part of the code has a line. Its layout is that of CPython's
+/// `Objects/locations.md`: an entry for up to eight instructions.
+fn no_lines(len: usize, minor: u8) -> Vec<u8> {
+    const NO_LOCATION: usize = 0x80 | 15 << 3;
+    if minor < 11 {
+        return Vec::new();
+    }
+    let units = len / 2;
+    (0..units).step_by(8).map(|start| (NO_LOCATION | ((units - start).min(8) - 1)) as u8).collect()
 }
 
 /// Whether a class has the hash of its identity: a metaclass may forbid it.
@@ -243,7 +255,11 @@ impl<'py> Saver<'py> {
         if let Some(index) = HELPERS.iter().position(|helper| *helper == name) {
             self.standard("types", "FunctionType")?;
             self.template(&known.helpers[index])?;
-            self.writer.bytes(&[op::EMPTY_DICT, op::TUPLE2, op::REDUCE]);
+            // Importing something in C, below the helper, looks for the builtins here.
+            self.writer.byte(op::EMPTY_DICT);
+            self.text(b"__builtins__");
+            self.standard("types", "__builtins__")?;
+            self.writer.bytes(&[op::SETITEM, op::TUPLE2, op::REDUCE]);
         } else if name.is_empty() {
             self.standard("copyreg", "__dict__.setdefault")?;
             self.writer.text(NAME.as_bytes());

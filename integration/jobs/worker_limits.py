@@ -290,6 +290,27 @@ def stopped_server() -> Any:
 
 fault("fork server stopped", stopped_server)
 
+
+
+def read_by_a_thread() -> Any:
+    """A thread feeds the program of a TRANSFORM, and is still at it when the task has had enough of what comes out."""
+
+    @rudf("string")
+    def slow(value):
+        time.sleep(0.02 * (str(value).endswith("00")))
+        return f"row {value}"
+
+    before = faults.executors()
+    for _ in range(3):
+        spark.range(0, 2_000_000, 1, 2).select(slow(slow("id")).alias("s"), "id").createOrReplaceTempView("slow_rows")
+        rows = spark.sql("SELECT TRANSFORM(s, id) USING 'cat' AS (s STRING, id STRING) FROM slow_rows").limit(3).collect()
+        if len(rows) != 3 or not rows[0].s.startswith("row row"):
+            return rows
+    return faults.executors() == before or "an executor was lost"
+
+
+fault("a reader that a task leaves behind", read_by_a_thread)
+
 # Streams.
 
 

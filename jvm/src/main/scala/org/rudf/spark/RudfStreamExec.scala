@@ -95,7 +95,7 @@ private[spark] final class WholeResults(output: Seq[Attribute], isStruct: Boolea
 
   private def vectors(results: EvaluatedBatch): Array[ColumnVector] =
     if (isStruct) {
-      val rows = new RudfColumnVector(rowType, results.descriptors, 0L)
+      val rows = new RudfColumnVector(rowType, results.descriptors, 0L).ownedBy(results)
       rowType.indices.map(i => rows.getChild(i): ColumnVector).toArray
     } else RudfVectors.results(results, output).toArray
 }

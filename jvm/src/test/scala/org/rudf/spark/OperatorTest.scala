@@ -256,9 +256,9 @@ class OperatorTest {
     spark.conf.set(RudfConf.BytesInFlight, "512k")
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
     try {
-      val rows = spark.range(0, 50000, 1, 1).selectExpr("id", "concat('s', id) as s", "if(id % 3 = 0, null, array(id)) as a").repartition(1)
+      val rows = spark.range(0, 50000, 1, 1).selectExpr("id", "concat('s', id) as s", "if(id % 3 = 0, null, array(id)) as a")
       val data = parquet("ahead", rows)
-      for (child <- Seq(rows, data)) {
+      for (child <- Seq(spark.createDataFrame(rows.rdd, rows.schema), data)) {
         spilled.set(0)
         val frame = child.select(col("*"), ahead(Seq(col("id"))).as("v"))
         assertTrue(plan(frame), plan(frame).contains("RudfEval"))

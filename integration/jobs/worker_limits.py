@@ -92,8 +92,7 @@ large.rows = 500_000
 
 
 def refused_to_executor(limit: int, most: Callable[[int], int]) -> Any:
-    rows = large()
-    return limited(limit, most, lambda: told(lambda: rows.select(same("id")), "cannot make shared memory"))
+    return limited(limit, most, lambda: told(lambda: large().select(same("id")), "cannot make shared memory"))
 
 
 @rudf("bigint")
@@ -121,9 +120,8 @@ fault(
 
 def no_descriptors_for_executor() -> Any:
     """Where no worker can be had, Spark's own path is taken, which needs descriptors too: it is told or survived."""
-    rows = large()
     outcome = limited(
-        resource.RLIMIT_NOFILE, lambda used: used, lambda: told(lambda: rows.select(same("id")), "open files")
+        resource.RLIMIT_NOFILE, lambda used: used, lambda: told(lambda: large().select(same("id")), "open files")
     )
     return outcome in (True, "it did not fail") or outcome
 
@@ -153,27 +151,24 @@ def damaged(change: Callable[[bytes], bytes]) -> DataFrame:
         module._wrap_function = wrap
 
 
+def all_of(outcomes: dict[str, Any]) -> Any:
+    """Put outcomes together: `True` where all are."""
+    return {name: outcome for name, outcome in outcomes.items() if outcome is not True} or True
+
+
+PAYLOADS: dict[str, tuple[Callable[[bytes], bytes], list[str]]] = {
+    "no pickle": (lambda b: b"\xff" * len(b), ["UnpicklingError"]),
+    "cut": (lambda b: b[: len(b) // 2], []),
+    "nothing": (lambda b: b"", []),
+    "crashes": (lambda b: b"cos\nabort\n(tR.", ["signal 6", "while its functions were loaded"]),
+    "ends its worker": (lambda b: b"cos\n_exit\n(I7\ntR.", ["exit code 7", "while its functions were loaded"]),
+    "something else": (lambda b: b"I7\n.", []),
+}
 fault(
-    "a payload that is no pickle",
-    lambda: told(lambda: damaged(lambda b: b"\xff" * len(b)), "UnpicklingError", "<lambda>"),
-)
-fault("a payload that is cut", lambda: told(lambda: damaged(lambda b: b[: len(b) // 2]), "<lambda>"))
-fault("a payload of nothing", lambda: told(lambda: damaged(lambda b: b""), "<lambda>"))
-fault(
-    "a payload that crashes its worker",
-    lambda: told(
-        lambda: damaged(lambda b: b"cos\nabort\n(tR."), "signal 6", "<lambda>", "while its functions were loaded"
+    "damaged payloads",
+    lambda: all_of(
+        {name: told(lambda: damaged(change), "<lambda>", *words) for name, (change, words) in PAYLOADS.items()}
     ),
-)
-fault(
-    "a payload that ends its worker",
-    lambda: told(
-        lambda: damaged(lambda b: b"cos\n_exit\n(I7\ntR."), "exit code 7", "<lambda>", "while its functions were loaded"
-    ),
-)
-fault(
-    "a payload that is something else",
-    lambda: told(lambda: damaged(lambda b: b"I7\n."), "<lambda>"),
 )
 
 
@@ -192,19 +187,16 @@ def raising(error: Callable[[], BaseException]) -> DataFrame:
     return ids.select(rudf(raises, "bigint")("id"))
 
 
-for kind in (KeyboardInterrupt, GeneratorExit, StopIteration, SystemExit, BaseException):
-    fault(f"an exception: {kind.__name__}", lambda kind=kind: told(lambda: raising(kind), kind.__name__, "`raises`"))
-fault("an exception that cannot be told", lambda: told(lambda: raising(Untold), "Untold", "`raises`"))
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    **{kind.__name__: kind for kind in (KeyboardInterrupt, GeneratorExit, StopIteration, SystemExit, BaseException)},
+    "Untold": Untold,
+    "ValueError": lambda: ValueError("\ud800 x"),
+    "ValueError: a": lambda: ValueError("a\0b"),
+    "ValueError: xx": lambda: ValueError("x" * (8 << 20)),
+}
 fault(
-    "an exception with a lone surrogate",
-    lambda: told(lambda: raising(lambda: ValueError("\ud800 x")), "ValueError", "`raises`"),
-)
-fault(
-    "an exception with a null byte", lambda: told(lambda: raising(lambda: ValueError("a\0b")), "ValueError", "`raises`")
-)
-fault(
-    "an exception of megabytes",
-    lambda: told(lambda: raising(lambda: ValueError("x" * (8 << 20))), "ValueError", "`raises`"),
+    "exceptions of every kind",
+    lambda: all_of({name: told(lambda: raising(error), name, "`raises`") for name, error in ERRORS.items()}),
 )
 
 # Functions that stop, or do what nobody should.
@@ -291,7 +283,6 @@ def stopped_server() -> Any:
 fault("fork server stopped", stopped_server)
 
 
-
 def read_by_a_thread() -> Any:
     """A thread feeds the program of a TRANSFORM, and is still at it when the task has had enough of what comes out."""
 
@@ -303,7 +294,9 @@ def read_by_a_thread() -> Any:
     before = faults.executors()
     for _ in range(3):
         spark.range(0, 2_000_000, 1, 2).select(slow(slow("id")).alias("s"), "id").createOrReplaceTempView("slow_rows")
-        rows = spark.sql("SELECT TRANSFORM(s, id) USING 'cat' AS (s STRING, id STRING) FROM slow_rows").limit(3).collect()
+        rows = (
+            spark.sql("SELECT TRANSFORM(s, id) USING 'cat' AS (s STRING, id STRING) FROM slow_rows").limit(3).collect()
+        )
         if len(rows) != 3 or not rows[0].s.startswith("row row"):
             return rows
     return faults.executors() == before or "an executor was lost"

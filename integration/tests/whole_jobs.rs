@@ -286,11 +286,11 @@ fn limits_that_workers_meet_and_what_cannot_be_unpickled_are_told_on_real_execut
     faults_do_no_harm("worker_limits", CLUSTER, "worker-limits", &confs);
 }
 
-/// Executors whose folder for temporary files is of no use unpack elsewhere.
+/// Executors whose folder for temporary files is of no use unpack elsewhere. Spark itself wants some room there.
 #[test]
 fn a_temporary_folder_that_is_missing_full_or_not_for_programs_is_passed_over_on_real_executors() {
     let _machine = machine();
-    for (name, mounted) in [("missing", None), ("full", Some("size=64k")), ("noexec", Some("size=64m,noexec"))] {
+    for (name, mounted) in [("missing", None), ("full", Some("size=2m")), ("noexec", Some("size=64m,noexec"))] {
         let scratch = scratch(&format!("temporary-{name}")).unwrap();
         let folder = scratch.join("tmp");
         let Some(mount) = Mount::of(&folder, mounted) else {

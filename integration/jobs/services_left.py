@@ -6,7 +6,10 @@ Writes for each `true`, or what was wrong. usage: spark-submit services_left.py 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import SparkSession
@@ -71,6 +74,63 @@ if spark.version >= "4.1":
         lambda: ids.select(one_more("id")),
         **{"spark_sql_pyspark_worker_logging_enabled": "true"},
     )
+    left(
+        "stacks at intervals",
+        "workers are to write down where they are",
+        lambda: ids.select(one_more("id")),
+        **{"spark_sql_execution_pyspark_udf_tracebackDumpIntervalSeconds": "60"},
+    )
+
+
+def ended_when_idle() -> Any:
+    """PySpark's confs for workers that are silent for long."""
+
+    @rudf("bigint")
+    def silent(v):
+        import time
+
+        time.sleep(60)
+
+    confs = {"idleTimeoutSeconds": "1", "killOnIdleTimeout": "true", "faulthandler.enabled": "true"}
+    for key, value in confs.items():
+        spark.conf.set(f"spark.sql.execution.pyspark.udf.{key}", value)
+    try:
+        ids.select(silent("id")).collect()
+        return "it was not ended"
+    except Exception as error:
+        return all(text in str(error) for text in ("`silent` ran for longer than 1 s", "in silent")) or str(error)
+    finally:
+        for key in confs:
+            spark.conf.unset(f"spark.sql.execution.pyspark.udf.{key}")
+
+
+def other_python() -> Any:
+    """Functions of two environments in one application."""
+    ours = Path(sys.prefix)
+    other = Path(sys.argv[1]).resolve().parent / "other"
+    (other / "bin").mkdir(parents=True)
+    (other / "bin/python").symlink_to(os.path.realpath(sys.executable))
+    shutil.copy(ours / "pyvenv.cfg", other)
+    (other / "lib").symlink_to(ours / "lib")
+    prefix = rudf(lambda v: sys.prefix, "string")
+    here = ids.select(prefix("id")).first()[0]
+    before, context.pythonExec = context.pythonExec, str(other / "bin/python")
+    try:
+        there = rudf(lambda v: sys.prefix, "string")
+        frame = ids.select(there("id"))
+        told = frame.first()[0], "RudfEval" in plan_of(frame)
+        both = plan_of(ids.select(there("id"), prefix("id")))
+    finally:
+        context.pythonExec = before
+    again = ids.select(prefix("id")).first()[0]
+    so = told == (str(other), True) and here == again != str(other) and "want different Pythons" in both
+    return so or f"{here}, {told}, {again}: {both}"
+
+
+if spark.version >= "4.1":
+    results["ended when idle"] = ended_when_idle()
+if Path(sys.prefix, "pyvenv.cfg").exists() and not os.environ["PYSPARK_PYTHON"].startswith("."):
+    results["two Pythons"] = other_python()
 one = context.broadcast(1)
 encrypted = context.getConf().get("spark.io.encryption.enabled", "false") == "true"
 left(

@@ -12,90 +12,27 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from faults import Faults, descriptors, is_running, told, until
 from rudf import rudf
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pyspark.sql import DataFrame
 
 target, scratch = sys.argv[1:3]
 spark = SparkSession.builder.getOrCreate()
 spark.sparkContext.setLogLevel("OFF")
 on_executors = not spark.sparkContext.master.startswith("local[")
-results: dict[str, Any] = {}
+faults = Faults(spark)
+fault, works, seen = faults.cause, faults.works, faults.seen
 ids = spark.range(0, 20, 1, 2)
 
 
 @rudf("bigint")
 def fine(value):
     return value + 1
-
-
-@rudf("string")
-def processes(value):
-    """Worker, fork server, and the process that has started it."""
-    server = os.getppid()
-    with open(f"/proc/{server}/stat") as file:
-        executor = file.read().rsplit(") ", 1)[1].split()[1]
-    return f"{os.getpid()} {server} {executor}"
-
-
-def works() -> bool:
-    frame = spark.range(0, 100, 1, 4).select(fine("id").alias("v"))
-    assert "worker=process" in frame._jdf.queryExecution().executedPlan().toString()
-    return frame.agg(F.sum("v")).first()[0] == 5050
-
-
-def seen(tasks: int = 8) -> set[tuple[int, ...]]:
-    """Workers, servers and executors that ran tasks."""
-    rows = spark.range(0, tasks, 1, tasks).select(processes("id").alias("p")).distinct().collect()
-    return {tuple(map(int, row.p.split())) for row in rows}
-
-
-def is_running(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
-    except OSError:
-        return False
-
-
-def until(so: Callable[[], bool], seconds: float = 20) -> bool:
-    end = time.time() + seconds
-    while not so() and time.time() < end:
-        time.sleep(0.1)
-    return so()
-
-
-def descriptors(executors: set[int]) -> int:
-    return sum(len(os.listdir(f"/proc/{executor}/fd")) for executor in executors)
-
-
-def fault(name: str, cause: Callable[[], Any]) -> None:
-    """Note whether a fault was what it should be, and whether the next query works."""
-    try:
-        outcome = cause()
-    except Exception as error:
-        outcome = f"{type(error)}: {error}"
-    try:
-        results[name] = outcome if outcome is not True else works() or "the next query is wrong"
-    except Exception as error:
-        results[name] = f"the next query failed: {error}"
-
-
-def told(frame: Callable[[], DataFrame], *expected: str) -> Any:
-    try:
-        frame().collect()
-    except Exception as error:
-        missing = [text for text in expected if text not in str(error)]
-        return True if not missing else f"{missing} is not in: {error}"
-    return "it did not fail"
 
 
 def once(name: str) -> str:
@@ -321,7 +258,7 @@ if spark.version >= "4.1":
 def many_batches() -> Any:
     spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "10")
     try:
-        executors = {executor for _, _, executor in seen(16)}
+        executors = faults.executors()
         before = descriptors(executors)
         total = spark.range(0, 100_000, 1, 1).select(fine("id").alias("v")).agg(F.sum("v")).first()[0]
         after = descriptors(executors)
@@ -412,7 +349,7 @@ if spark.version >= "4.1":
 
 
 def short_tasks() -> Any:
-    executors = {executor for _, _, executor in seen(64)}
+    executors = faults.executors()
     before = descriptors(executors)
     tasks = int(os.environ.get("RUDF_SHORT_TASKS", "1000"))
     wanted = tasks * (2 * tasks + 1)
@@ -460,6 +397,8 @@ if on_executors:
 
 everything = {number for entry in seen(16) for number in entry[:2]}
 spark.stop()
-results["nothing is left"] = until(lambda: not any(map(is_running, everything))) or "processes outlive the application"
+faults.results["nothing is left"] = (
+    until(lambda: not any(map(is_running, everything))) or "processes outlive the application"
+)
 with open(target, "w") as file:
-    json.dump(results, file, indent=1)
+    json.dump(faults.results, file, indent=1)

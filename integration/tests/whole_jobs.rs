@@ -258,10 +258,15 @@ fn a_python_that_comes_in_an_archive_is_used() {
 }
 
 fn faults_of_workers_do_no_harm(master: &str, name: &str) {
+    faults_do_no_harm("worker_faults", master, name, &[]);
+}
+
+fn faults_do_no_harm(job: &str, master: &str, name: &str, confs: &[(&str, &str)]) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();
     let target = scratch.join("results.json");
-    let job = Job::new("worker_faults", master).unwrap().worker(PROCESS).argument(&target).argument(&scratch);
+    let job = Job::new(job, master).unwrap().worker(PROCESS).argument(&target).argument(&scratch);
+    let job = confs.iter().fold(job, |job, (key, value)| job.conf(key, value));
     let finished = job.run(&scratch).unwrap();
     must_succeed(&finished);
     let results = read(&target);
@@ -279,6 +284,57 @@ fn faults_of_worker_processes_are_told_or_survived_in_local_mode() {
 #[test]
 fn faults_of_worker_processes_are_told_or_survived_on_real_executors() {
     faults_of_workers_do_no_harm(CLUSTER, "worker-faults-cluster");
+}
+
+#[test]
+fn limits_that_workers_meet_and_what_cannot_be_unpickled_are_told_on_real_executors() {
+    let confs = [("spark.executor.pyspark.memory", "2g"), ("spark.task.maxFailures", "2")];
+    faults_do_no_harm("worker_limits", CLUSTER, "worker-limits", &confs);
+}
+
+/// Executors whose folder for temporary files is of no use unpack elsewhere. Spark itself wants some room there.
+#[test]
+fn a_temporary_folder_that_is_missing_full_or_not_for_programs_is_passed_over_on_real_executors() {
+    let _machine = machine();
+    for (name, mounted) in [("missing", None), ("full", Some("size=2m")), ("noexec", Some("size=64m,noexec"))] {
+        let scratch = scratch(&format!("temporary-{name}")).unwrap();
+        let folder = scratch.join("tmp");
+        let Some(mount) = Mount::of(&folder, mounted) else {
+            eprintln!("{name}: skipped, since this user may not mount");
+            continue;
+        };
+        let target = scratch.join("results.json");
+        let options = format!("-Djava.io.tmpdir={}", folder.display());
+        let job = Job::new("left_to_spark", CLUSTER).unwrap().worker(PROCESS).argument(&target);
+        let finished = job.conf("spark.executor.extraJavaOptions", &options).run(&scratch).unwrap();
+        must_succeed(&finished);
+        let results = read(&target);
+        assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>(), "{name}");
+        assert!(results["plan"].as_str().unwrap().contains("RudfEval"));
+        assert!(!finished.log.contains("left to Spark"), "{name}: {}", finished.tail());
+        drop(mount);
+    }
+}
+
+/// A file system in memory, or a folder that is not there.
+struct Mount<'a>(Option<&'a Path>);
+
+impl<'a> Mount<'a> {
+    /// None where it may not be mounted.
+    fn of(folder: &'a Path, options: Option<&str>) -> Option<Self> {
+        let Some(options) = options else { return Some(Self(None)) };
+        std::fs::create_dir_all(folder).unwrap();
+        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder).status();
+        mount.is_ok_and(|status| status.success()).then_some(Self(Some(folder)))
+    }
+}
+
+impl Drop for Mount<'_> {
+    fn drop(&mut self) {
+        if let Some(folder) = self.0 {
+            let _it_goes_with_the_machine = std::process::Command::new("umount").arg(folder).status();
+        }
+    }
 }
 
 /// Whatever rudf lacks on an executor, the job runs on Spark's own path and says why.

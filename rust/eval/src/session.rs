@@ -68,6 +68,7 @@ impl Session {
     /// `Environment` where this Python cannot run the functions, `Python` where one cannot be unpickled, `Internal` where
     /// the message is not understood.
     pub fn open(py: Python<'_>, message: &[u8]) -> Result<Self, SessionError> {
+        progress::of_this_process().begin_session();
         let bytes = message;
         let message = SessionMessage::decode(bytes)?;
         let spec = &message.spec;
@@ -151,7 +152,8 @@ impl Session {
         BatchReader::new(py, self.inputs.clone(), self.settings.session_time_zone.clone())
     }
 
-    /// Runs a stream to its end. `batches` is what `rudf.worker.streams` takes batches from and gives results to.
+    /// Runs a stream to its end. `batches` is what `rudf.worker.streams` takes batches from and gives results to; its
+    /// `taken` is how many have been taken.
     ///
     /// # Errors
     /// `Python` where a function fails.

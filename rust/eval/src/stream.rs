@@ -13,7 +13,7 @@ use rudf_segment::message::Settings;
 
 use crate::{
     bridge::ArrayMaker,
-    error::{SessionError, python_error},
+    error::{Place, SessionError, python_error},
     session::Function,
 };
 
@@ -59,7 +59,11 @@ impl StreamFunctions {
             )?;
             Ok(())
         };
-        run().map_err(|error| python_error(py, error, &self.names, None, settings))
+        run().map_err(|error| {
+            let taken = batches.getattr("taken").and_then(|taken| taken.extract::<usize>()).unwrap_or(0);
+            let place = taken.checked_sub(1).map(|batch| Place { batch, row: None });
+            python_error(py, error, &self.names, place, settings)
+        })
     }
 }
 

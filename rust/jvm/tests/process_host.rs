@@ -3,7 +3,7 @@
 
 mod harness;
 
-use std::thread;
+use std::{thread, time::Duration};
 
 use harness::{PROCESS, SERVER, Udf, arrays, ask, evaluate, host, is_running, open, rows, submit, take, until};
 use rudf_jvm::{host::WorkerHost, process::ProcessHost};
@@ -221,7 +221,7 @@ fn ten_thousand_short_sessions_leave_descriptors_memory_and_processes_flat() {
     once();
     let mut server_size = size(server);
     until("the server has imported what it imports", || {
-        std::thread::sleep(std::time::Duration::from_millis(500));
+        thread::sleep(Duration::from_millis(500));
         let earlier = std::mem::replace(&mut server_size, size(server));
         earlier == server_size
     });

@@ -5,11 +5,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use pyo3::{
-    exceptions::{PyRuntimeError, PySystemExit},
+    exceptions::{PyGeneratorExit, PyRuntimeError, PySystemExit},
     prelude::*,
     sync::MutexExt,
     types::PyList,
@@ -19,6 +22,7 @@ use rudf_eval::{bridge, stream::BatchReader};
 use rudf_segment::{
     control::{ControlError, Kind, Message, taken},
     link::{Borrowed, Incoming, Link, LinkError},
+    progress,
 };
 use rustix::{io::Errno, net::RecvFlags};
 
@@ -33,6 +37,8 @@ pub(crate) fn answer_ended(link: &Link, asked: &Message) -> Result<(), LinkError
 pub(crate) struct BatchStream {
     link: Arc<Link>,
     session: u64,
+    /// Batches that the functions have begun. Read without the lock, which a thread of theirs may hold as it waits.
+    taken: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -42,11 +48,29 @@ struct State {
     requests: VecDeque<u64>,
     /// Batches that have not been taken.
     batches: VecDeque<Borrowed>,
-    taken: u32,
     /// There are no more batches.
     exhausted: bool,
-    /// The JVM side is gone.
-    gone: bool,
+    /// Why nobody wants results any more, if so.
+    over: Option<Over>,
+}
+
+/// Why a stream is over before its functions are at their end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// The session is closed: the functions' frames are left, and the process goes on.
+    Closed,
+    /// The JVM side is gone, and so this process is at its end.
+    Gone,
+}
+
+impl Over {
+    /// What functions get that ask for more. Not an `Exception`, which they might take for one of their own.
+    fn error(self) -> PyErr {
+        match self {
+            Self::Closed => PyGeneratorExit::new_err("nobody wants the results any more"),
+            Self::Gone => PySystemExit::new_err(0),
+        }
+    }
 }
 
 impl BatchStream {
@@ -55,12 +79,11 @@ impl BatchStream {
             reader,
             requests: VecDeque::new(),
             batches: VecDeque::new(),
-            taken: 0,
             exhausted: false,
-            gone: false,
+            over: None,
         };
         state.note(first);
-        Self { link, session, state: Mutex::new(state) }
+        Self { link, session, taken: AtomicU32::new(0), state: Mutex::new(state) }
     }
 
     fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
@@ -68,43 +91,50 @@ impl BatchStream {
         self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, state: &State, sequence: u64, ended: bool) -> Result<(), LinkError> {
-        let code = taken(state.taken, ended);
+    fn answer(&self, sequence: u64, ended: bool) -> Result<(), LinkError> {
+        let code = taken(self.taken.load(Ordering::Relaxed), ended);
         self.link.send(Message { sequence, code, ..Message::new(Kind::Waiting, self.session) }, &[])
     }
 
     /// Waits for a message and notes what it brings.
     fn receive(&self, py: Python<'_>, state: &mut State) -> PyResult<()> {
         loop {
+            if let Some(over) = state.over {
+                return Err(over.error());
+            }
             match py.detach(|| self.link.receive(RecvFlags::empty())) {
                 Ok(Some(incoming)) if matches!(incoming.message.kind, Kind::Batch | Kind::Ask) => {
                     state.note(incoming);
                     return Ok(());
                 }
                 Err(LinkError::Control(ControlError::Socket(Errno::INTR))) => py.check_signals()?,
-                // Nobody wants the results any more, so this process is at its end.
-                Ok(_) | Err(_) => {
-                    state.gone = true;
-                    return Err(PySystemExit::new_err(0));
+                Ok(Some(Incoming { message, .. })) if message.kind == Kind::Close && message.session == self.session => {
+                    state.over = Some(Over::Closed);
                 }
+                Ok(_) | Err(_) => state.over = Some(Over::Gone),
             }
         }
     }
 
-    /// The oldest message that has not been answered, waited for; none where the JVM side is gone.
-    pub(crate) fn await_request(&self, py: Python<'_>) -> Result<Option<u64>, LinkError> {
+    /// Whether the session has been closed before the functions' end.
+    pub(crate) fn is_closed(&self, py: Python<'_>) -> bool {
+        self.state(py).over == Some(Over::Closed)
+    }
+
+    /// The oldest message that has not been answered, waited for; none where nobody wants an answer.
+    pub(crate) fn await_request(&self, py: Python<'_>) -> Option<u64> {
         let mut state = self.state(py);
-        while state.requests.is_empty() && !state.gone {
-            let _gone_or_interrupted = self.receive(py, &mut state);
+        while state.requests.is_empty() && state.over.is_none() {
+            let _over_or_interrupted = self.receive(py, &mut state);
         }
-        Ok(state.requests.pop_front())
+        if state.over.is_none() { state.requests.pop_front() } else { None }
     }
 
     /// Answers everything that has been asked: the functions are at their end.
     pub(crate) fn end(&self) -> Result<(), LinkError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(sequence) = state.requests.pop_front() {
-            self.answer(&state, sequence, true)?;
+            self.answer(sequence, true)?;
         }
         Ok(())
     }
@@ -129,7 +159,8 @@ impl BatchStream {
         let mut state = self.state(py);
         loop {
             if let Some(segment) = state.batches.pop_front() {
-                state.taken += 1;
+                let number = self.taken.fetch_add(1, Ordering::Relaxed);
+                progress::of_this_process().begin_batch(number as usize);
                 let (base, length) = (segment.base(), segment.length());
                 // SAFETY: the segment stays mapped and in use until its last owner is dropped, and the JVM does not write
                 // to it before it has been told so.
@@ -140,10 +171,16 @@ impl BatchStream {
                 return Ok(None);
             }
             while let Some(sequence) = state.requests.pop_front() {
-                self.answer(&state, sequence, false).map_err(|error| failed(&error))?;
+                self.answer(sequence, false).map_err(|error| failed(&error))?;
             }
             self.receive(py, &mut state)?;
         }
+    }
+
+    /// How many batches have been taken.
+    #[getter]
+    fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Whether the next batch is here already.
@@ -168,7 +205,7 @@ impl BatchStream {
         let answer = Message {
             sequence,
             length: image.length() as u64,
-            code: taken(state.taken, false),
+            code: taken(self.taken.load(Ordering::Relaxed), false),
             ..Message::new(Kind::Result, self.session)
         };
         self.link.lend(answer, segment).map_err(|error| failed(&error))

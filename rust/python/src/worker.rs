@@ -118,22 +118,25 @@ impl Worker {
                 Ok(path) => self.tell(Message::new(Kind::Kept, message.session), &path),
                 Err(error) => self.fail(&message, &error),
             },
-            Kind::Close => {
-                self.open = None;
-                let state = py
-                    .import("rudf.worker.process")
-                    .and_then(|module| module.call_method0("after_session")?.extract::<u32>());
-                let code = state.unwrap_or_else(|error| {
-                    error.print(py);
-                    u32::MAX
-                });
-                self.link.send(Message { code, ..Message::new(Kind::Closed, message.session) }, &[])
-            }
+            Kind::Close => self.close(py, message.session),
             other => {
                 let error = internal(format!("a message of the kind {other:?} is not for a worker"));
                 self.fail(&message, &error)
             }
         }
+    }
+
+    /// Ends the session, and says whether another can follow.
+    fn close(&mut self, py: Python<'_>, session: u64) -> Result<(), LinkError> {
+        self.open = None;
+        let state = py
+            .import("rudf.worker.process")
+            .and_then(|module| module.call_method0("after_session")?.extract::<u32>());
+        let code = state.unwrap_or_else(|error| {
+            error.print(py);
+            u32::MAX
+        });
+        self.link.send(Message { code, ..Message::new(Kind::Closed, session) }, &[])
     }
 
     fn batch(&mut self, py: Python<'_>, message: &Message, segment: Borrowed) -> Result<(), LinkError> {
@@ -204,13 +207,16 @@ impl Worker {
         self.leave_if_forked(py);
         let stream = stream.get();
         match ran {
-            Ok(()) => stream.end(),
+            Ok(()) if stream.is_closed(py) => {}
+            Ok(()) => stream.end()?,
             Err(error) => {
                 open_failed(&mut self.open);
-                let Some(sequence) = stream.await_request(py)? else { return Ok(()) };
-                self.fail(&Message { sequence, ..Message::new(Kind::Ask, number) }, &error)
+                if let Some(sequence) = stream.await_request(py) {
+                    self.fail(&Message { sequence, ..Message::new(Kind::Ask, number) }, &error)?;
+                }
             }
         }
+        if stream.is_closed(py) { self.close(py, number) } else { Ok(()) }
     }
 
     /// Tells of a failure.

@@ -44,7 +44,8 @@
 //!
 //! A session whose functions take an iterator of batches and give one (its message has a `stream`) answers each `Batch` and
 //! each `Ask`, in order, by a `Result` of any number of rows, by `Waiting` where the functions want more batches than there
-//! are or have come to their end, or by one `Failed`. `Ask` wants further results without a batch. [`taken`] tells the JVM
+//! are or have come to their end, or by one `Failed`. A `Close` before that end makes the functions' frames be left, and is
+//! then answered; messages before it may go unanswered. `Ask` wants further results without a batch. [`taken`] tells the JVM
 //! how many batches the functions have begun, by which it bounds those that wait, and whether they are at their end.
 //!
 //! # Layout of a message

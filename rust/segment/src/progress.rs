@@ -70,6 +70,11 @@ pub fn now() -> u64 {
 }
 
 impl Progress {
+    /// A session begins: no batch of it has come.
+    pub fn begin_session(&self) {
+        self.batch.store(0, Ordering::Release);
+    }
+
     /// Batch `batch` of the session has come.
     pub fn begin_batch(&self, batch: usize) {
         self.row.store(0, Ordering::Relaxed);
@@ -134,6 +139,8 @@ mod tests {
         let read = Whereabouts::read(&report).unwrap();
         assert_eq!((read.batch, read.function, read.row), (3, 1, Some(7)));
         assert!(read.since <= now() && read.since > 0);
+        progress.begin_session();
+        assert_eq!(Whereabouts::read(&report), None);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Idle {
                 Ok(Event::Message(Incoming { message, .. })) if message.session == session => match message.kind {
                     Kind::Closed if message.code == CLEAN => self.closing = None,
                     // Of batches that nobody waits for any more.
-                    Kind::Result | Kind::Failed if self.busy => {}
+                    Kind::Result | Kind::Waiting | Kind::Failed if self.busy => {}
                     _ => return Confirmed::Unusable,
                 },
                 Ok(Event::Nothing) if Instant::now() >= end => return Confirmed::NotYet,

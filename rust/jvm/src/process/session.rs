@@ -120,24 +120,35 @@ impl ProcessSession {
         let open = Message { length: message.len() as u64, ..Message::new(Kind::Open, session.number) };
         let worker = session.worker()?;
         worker.link.send(open, &[file.as_fd()]).or_else(|error| session.unsent(worker, error))?;
-        session.keep = spec.keep.is_some().then_some((file, message.len()));
+        // A batch of a stream says nothing without those before it.
+        session.keep = (spec.keep.is_some() && !session.stream).then_some((file, message.len()));
         Ok(session)
     }
 
     fn receive_opened(&self, worker: &Worker, timeout: Duration) -> Result<bool, NativeError> {
+        let died = || self.died(worker, "while its functions were loaded");
+        let Some(incoming) = self.next_message(worker, timeout, died)? else { return Ok(false) };
+        lock(&self.progress).opening = false;
+        match incoming.message.kind {
+            Kind::Opened => Ok(true),
+            Kind::Failed => Err(self.failure(worker, incoming)),
+            other => Err(self.broken(worker, &format!("{other:?} is no answer to Open"))),
+        }
+    }
+
+    /// The next message, which has to be of this session; none where there is nothing within the timeout.
+    fn next_message(
+        &self,
+        worker: &Worker,
+        timeout: Duration,
+        died: impl FnOnce() -> NativeError,
+    ) -> Result<Option<Incoming>, NativeError> {
         match worker.wait(timeout).map_err(|error| self.broken(worker, &error))? {
-            Event::Nothing => Ok(false),
-            Event::Died => Err(self.died(worker, "while its functions were loaded")),
-            Event::Message(incoming) if incoming.message.session != self.number => {
-                Err(self.broken(worker, &"an answer to another session"))
-            }
-            Event::Message(incoming) => {
-                lock(&self.progress).opening = false;
-                match incoming.message.kind {
-                    Kind::Opened => Ok(true),
-                    Kind::Failed => Err(self.failure(worker, incoming)),
-                    other => Err(self.broken(worker, &format!("{other:?} is no answer to Open"))),
-                }
+            Event::Nothing => Ok(None),
+            Event::Died => Err(died()),
+            Event::Message(incoming) if incoming.message.session == self.number => Ok(Some(incoming)),
+            Event::Message(Incoming { message: Message { kind, session, .. }, .. }) => {
+                Err(self.broken(worker, &format!("{kind:?} to session {session}")))
             }
         }
     }
@@ -149,11 +160,18 @@ impl ProcessSession {
     /// What a worker says went wrong. It stays usable where it is the function that failed.
     fn failure(&self, worker: &Worker, incoming: Incoming) -> NativeError {
         let code = incoming.message.code;
-        let failure = self.text(worker, incoming).map_or_else(|broken| broken, |text| NativeError::of_code(code, text));
-        if matches!(failure, NativeError::Internal(_)) {
-            self.lose(worker);
+        let text = match self.text(worker, incoming) {
+            Ok(text) => text,
+            Err(broken) => return broken,
+        };
+        match NativeError::of_code(code, text) {
+            NativeError::Internal(text) => {
+                self.lose(worker);
+                let process = worker.process();
+                NativeError::Internal(format!("the Python worker of {} (process {process}): {text}", self.names()))
+            }
+            failure => failure,
         }
-        failure
     }
 
     /// The text of a message, which may lie in a file.
@@ -166,23 +184,13 @@ impl ProcessSession {
     }
 
     fn receive_finished(&self, worker: &Worker, timeout: Duration) -> Result<Option<String>, NativeError> {
-        match worker.wait(timeout).map_err(|error| self.broken(worker, &error))? {
-            Event::Nothing => Ok(None),
-            Event::Died => Err(self.died(worker, "at the end of the partition")),
-            Event::Message(incoming) => {
-                let Message { kind, session, .. } = incoming.message;
-                match kind {
-                    Kind::Finished if session == self.number => {
-                        lock(&self.progress).finishing = false;
-                        self.text(worker, incoming).map(Some)
-                    }
-                    Kind::Failed if session == self.number => {
-                        lock(&self.progress).finishing = false;
-                        Err(self.failure(worker, incoming))
-                    }
-                    other => Err(self.broken(worker, &format!("{other:?} is no answer to Finish"))),
-                }
-            }
+        let died = || self.died(worker, "at the end of the partition");
+        let Some(incoming) = self.next_message(worker, timeout, died)? else { return Ok(None) };
+        lock(&self.progress).finishing = false;
+        match incoming.message.kind {
+            Kind::Finished => self.text(worker, incoming).map(Some),
+            Kind::Failed => Err(self.failure(worker, incoming)),
+            other => Err(self.broken(worker, &format!("{other:?} is no answer to Finish"))),
         }
     }
 
@@ -221,45 +229,73 @@ impl ProcessSession {
     }
 
     fn receive(&self, worker: &Worker, timeout: Duration) -> Result<Option<Box<dyn ResultBatch>>, NativeError> {
-        let event = worker.wait(timeout).map_err(|error| self.broken(worker, &error))?;
-        let batch = lock(&self.progress).answered;
-        match event {
-            Event::Nothing => Ok(None),
-            Event::Died => {
-                let row = worker.whereabouts().filter(|at| at.batch == batch).map(|at| self.row(&at));
-                let died = self.died(worker, &format!("in batch {batch} of the partition{}", row.unwrap_or_default()));
-                Err(self.kept(died))
+        let died = || {
+            let place = self.place(worker);
+            self.kept(self.died(worker, &place))
+        };
+        let Some(incoming) = self.next_message(worker, timeout, died)? else { return Ok(None) };
+        let answered = lock(&self.progress).answered;
+        let Message { kind, sequence, code, .. } = incoming.message;
+        if sequence != answered {
+            return Err(self.broken(worker, &format!("{kind:?} to message {sequence} in place of {answered}")));
+        }
+        match (kind, incoming.segment) {
+            (Kind::Result, Some(segment)) => {
+                let result = ProcessResult::new(segment, &self.forms, code);
+                let result = result.map_err(|error| self.broken(worker, &error))?;
+                self.answered(worker, result.taken)?;
+                Ok(Some(Box::new(result)))
             }
-            Event::Message(incoming) => {
-                let Message { kind, session, sequence, .. } = incoming.message;
-                if session != self.number || sequence != batch {
-                    return Err(self.broken(worker, &format!("{kind:?} to session {session}, batch {sequence}")));
-                }
-                match (kind, incoming.segment) {
-                    (Kind::Result, Some(segment)) => {
-                        let result = ProcessResult::new(segment, &self.forms, incoming.message.code);
-                        let result = result.map_err(|error| self.broken(worker, &error))?;
-                        self.answered(worker, result.taken)?;
-                        Ok(Some(Box::new(result)))
-                    }
-                    (Kind::Waiting, None) if self.stream => {
-                        self.answered(worker, incoming.message.code)?;
-                        Ok(Some(Box::new(NoResult { taken: incoming.message.code })))
-                    }
-                    (Kind::Failed, segment) => Err(self.failure(worker, Incoming { segment, ..incoming })),
-                    (other, _) => Err(self.broken(worker, &format!("{other:?} is no answer to Batch"))),
-                }
+            (Kind::Waiting, None) if self.stream => {
+                self.answered(worker, code)?;
+                Ok(Some(Box::new(NoResult { taken: code })))
+            }
+            (Kind::Failed, segment) => Err(self.failure(worker, Incoming { segment, ..incoming })),
+            (other, _) => Err(self.broken(worker, &format!("{other:?} is no answer to Batch"))),
+        }
+    }
+
+    /// Where the worker is, in words.
+    fn place(&self, worker: &Worker) -> String {
+        let progress = lock(&self.progress);
+        let (answered, batches) = (progress.answered, progress.batches);
+        drop(progress);
+        let at = worker.whereabouts();
+        if self.stream {
+            // Answers are not to batches here: the worker says which one its functions have begun.
+            return at.filter(|at| at.batch < batches).map_or_else(
+                || "before the first batch of the partition".to_owned(),
+                |at| format!("in batch {} of the partition", at.batch),
+            );
+        }
+        let row = at.filter(|at| at.batch == answered).map(|at| self.row(&at));
+        format!("in batch {answered} of the partition{}", row.unwrap_or_default())
+    }
+
+    /// The number of a message that is to be answered, which may have a batch; none where nothing is answered any more.
+    fn next_number(&self, batch: Option<(&Arc<Segment>, usize)>) -> Option<u64> {
+        let mut progress = lock(&self.progress);
+        if progress.failed {
+            return None;
+        }
+        if progress.sent == progress.answered {
+            progress.since = Instant::now();
+        }
+        if let Some((segment, length)) = batch {
+            progress.batches += 1;
+            if self.keep.is_some() {
+                progress.under_way.push_back((Arc::clone(segment), length));
             }
         }
+        progress.sent += 1;
+        Some(progress.sent - 1)
     }
 
     /// Notes an answer. Nothing that a worker says of batches may go beyond those that there are.
     fn answered(&self, worker: &Worker, taken: u32) -> Result<(), NativeError> {
         let mut progress = lock(&self.progress);
         progress.answered += 1;
-        if !self.stream {
-            progress.under_way.pop_front();
-        }
+        progress.under_way.pop_front();
         progress.since = Instant::now();
         progress.ended = taken & 1 == 1;
         let more = u64::from(taken >> 1) > progress.batches;
@@ -282,7 +318,9 @@ impl ProcessSession {
             return None;
         }
         let elapsed = progress.since.elapsed();
-        let at = worker.whereabouts().filter(|at| at.batch == progress.answered && at.function < self.functions.len());
+        let at = worker.whereabouts().filter(|at| {
+            !self.stream && at.batch == progress.answered && at.function < self.functions.len()
+        });
         let (limit, elapsed) = match at {
             Some(at) => {
                 let working = Duration::from_nanos(progress::now().saturating_sub(at.since));
@@ -305,13 +343,17 @@ impl ProcessSession {
 
     fn overdue(&self, worker: &Worker, limit: Limit, at: Option<&Whereabouts>) -> NativeError {
         let stack = worker.dump();
+        let place = match at {
+            Some(at) => {
+                let row = at.row.map_or_else(String::new, |row| format!(", row {row}"));
+                format!("on batch {} of the partition{row}", at.batch)
+            }
+            None => self.place(worker),
+        };
         self.lose(worker);
-        let batch = lock(&self.progress).answered;
         let name = at.map_or_else(|| self.names(), |at| format!("`{}`", self.functions[at.function].name));
-        let row = at.and_then(|at| at.row).map_or_else(String::new, |row| format!(", row {row}"));
         self.kept(NativeError::Crashed(format!(
-            "{name} ran for longer than {} s on batch {batch} of the partition{row} ({}), and its worker was ended; Python \
-             was here:\n{stack}",
+            "{name} ran for longer than {} s {place} ({}), and its worker was ended; Python was here:\n{stack}",
             limit.time.as_secs_f64(),
             limit.source
         )))
@@ -417,36 +459,14 @@ impl WorkerSession for ProcessSession {
 
     fn submit(&self, segment: Arc<Segment>, length: usize) -> Result<(), NativeError> {
         let worker = self.worker()?;
-        let mut progress = lock(&self.progress);
-        if progress.failed {
-            return Ok(());
-        }
-        let sequence = progress.sent;
-        if progress.sent == progress.answered {
-            progress.since = Instant::now();
-        }
-        progress.sent += 1;
-        progress.batches += 1;
-        if self.keep.is_some() {
-            progress.under_way.push_back((Arc::clone(&segment), length));
-        }
-        drop(progress);
+        let Some(sequence) = self.next_number(Some((&segment, length))) else { return Ok(()) };
         let batch = Message { sequence, length: length as u64, ..Message::new(Kind::Batch, self.number) };
         worker.link.lend(batch, segment).or_else(|error| self.unsent(worker, error))
     }
 
     fn ask(&self, end: bool) -> Result<(), NativeError> {
         let worker = self.worker()?;
-        let mut progress = lock(&self.progress);
-        if progress.failed {
-            return Ok(());
-        }
-        let sequence = progress.sent;
-        if progress.sent == progress.answered {
-            progress.since = Instant::now();
-        }
-        progress.sent += 1;
-        drop(progress);
+        let Some(sequence) = self.next_number(None) else { return Ok(()) };
         let ask = Message { sequence, code: u32::from(end), ..Message::new(Kind::Ask, self.number) };
         worker.link.send(ask, &[]).or_else(|error| self.unsent(worker, error))
     }
@@ -489,11 +509,11 @@ impl Drop for ProcessSession {
     fn drop(&mut self) {
         let Some(worker) = self.worker.take() else { return };
         let progress = lock(&self.progress);
-        // A stream that is not at its end waits for a batch, in the middle of the user's code.
-        let mid_stream = self.stream && !progress.failed && !progress.ended && progress.sent > 0;
+        // A stream that is not at its end waits in the middle of the user's code, which it leaves before it answers.
+        let mid_stream = self.stream && !progress.ended && progress.sent > 0;
         // After a failure it answers nothing more. Batches under way it answers first: the pool waits for that a while.
-        let busy = !progress.failed && progress.sent > progress.answered;
-        let known = !progress.lost && !progress.finishing && !progress.opening && !mid_stream;
+        let busy = !progress.failed && (progress.sent > progress.answered || mid_stream);
+        let known = !progress.lost && !progress.finishing && !progress.opening;
         drop(progress);
         if known && worker.link.send(Message::new(Kind::Close, self.number), &[]).is_ok() {
             self.workers.pool.put(worker, self.number, busy);

@@ -1,5 +1,8 @@
 package org.rudf.spark;
 
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
 import java.util.Arrays;
 import org.apache.spark.sql.catalyst.expressions.UnsafeRow;
 import org.apache.spark.unsafe.Platform;
@@ -72,5 +75,28 @@ final class RowPage {
   void point(UnsafeRow row, int index) {
     int end = index + 1 < rows ? starts[index + 1] : used;
     row.pointTo(data, Platform.BYTE_ARRAY_OFFSET + starts[index], end - starts[index]);
+  }
+
+  void write(DataOutputStream out) throws IOException {
+    out.writeInt(rows);
+    out.writeInt(used);
+    for (int row = 0; row < rows; row++) {
+      out.writeInt(starts[row]);
+    }
+    out.write(data, 0, used);
+  }
+
+  /** A page that {@link #write} has written. */
+  static RowPage read(DataInputStream in, int fields) throws IOException {
+    RowPage page = new RowPage(fields);
+    page.rows = in.readInt();
+    page.used = in.readInt();
+    page.starts = new int[Math.max(page.rows, 1)];
+    for (int row = 0; row < page.rows; row++) {
+      page.starts[row] = in.readInt();
+    }
+    page.data = new byte[Math.max(page.used, 1)];
+    in.readFully(page.data, 0, page.used);
+    return page;
   }
 }

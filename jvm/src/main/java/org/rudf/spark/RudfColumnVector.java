@@ -13,8 +13,8 @@ import org.apache.spark.unsafe.types.UTF8String;
 /**
  * A column in Arrow's format, read in place from raw memory.
  *
- * <p>It owns nothing: whoever made it keeps the memory until the batch after this one has been asked for, as Spark's
- * own columnar readers do.
+ * <p>Whoever made it keeps the memory until the batch after this one has been asked for, as Spark's own columnar readers
+ * do. It holds on to the memory's owner, for readers that a task has left behind.
  */
 public final class RudfColumnVector extends ColumnVector {
   private final ColumnKind kind;
@@ -32,6 +32,8 @@ public final class RudfColumnVector extends ColumnVector {
   /** What offsets must not go beyond: bytes, or rows of the child. */
   private final long end;
   private final RudfColumnVector[] children;
+  /** Has the memory; null where that is told nobody. */
+  private Object owner;
 
   /**
    * Reads the column that a descriptor describes.
@@ -60,6 +62,15 @@ public final class RudfColumnVector extends ColumnVector {
     boolean overChild = kind == ColumnKind.LIST || kind == ColumnKind.MAP;
     end = overChild ? children[0].rows : word(descriptor, BatchLayout.VALUES_LENGTH);
     check(form, descriptor, offsetWidth);
+  }
+
+  /** Keeps {@code owner} reachable for as long as this is, or a vector below it. */
+  RudfColumnVector ownedBy(Object owner) {
+    this.owner = owner;
+    for (RudfColumnVector child : children) {
+      child.ownedBy(owner);
+    }
+    return this;
   }
 
   private static RudfColumnVector[] children(ColumnForm form, long descriptor, long base) {

@@ -70,4 +70,16 @@ final class Segment implements AutoCloseable {
       }
     }
   }
+
+  /** Gives back what was accounted for, and the memory when nobody can reach this any more. */
+  void closeLater() {
+    long released = handle;
+    handle = 0;
+    if (released != 0) {
+      if (memory != null) {
+        memory.giveBack(granted);
+      }
+      Unreachable.then(this, () -> RudfNative.releaseSegment(released));
+    }
+  }
 }

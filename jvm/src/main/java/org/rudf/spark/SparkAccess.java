@@ -69,6 +69,28 @@ final class SparkAccess {
     return SparkEnv.get().blockManager().diskBlockManager().localDirs();
   }
 
+  /** A new file in one of these folders, for what does not fit into memory. Whoever asks deletes it. */
+  static java.io.File temporaryFile() {
+    return SparkEnv.get().blockManager().diskBlockManager().createTempLocalBlock()._2();
+  }
+
+  /** What is written to a temporary file, encrypted where the application says so. */
+  static java.io.OutputStream encrypted(java.io.OutputStream file) {
+    return SparkEnv.get().serializerManager().wrapForEncryption(file);
+  }
+
+  static java.io.InputStream decrypted(java.io.InputStream file) {
+    return SparkEnv.get().serializerManager().wrapForEncryption(file);
+  }
+
+  /** Notes that a task has written to a file what took {@code memory} bytes. */
+  static void countSpill(TaskContext context, long memory, long disk) {
+    if (context != null) {
+      context.taskMetrics().incMemoryBytesSpilled(memory);
+      context.taskMetrics().incDiskBytesSpilled(disk);
+    }
+  }
+
   static List<? extends Broadcast<?>> broadcasts(PythonFunction function) {
     return function.broadcastVars();
   }

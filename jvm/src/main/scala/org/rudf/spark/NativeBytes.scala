@@ -14,11 +14,19 @@ private[spark] object NativeBytes {
     } finally Platform.freeMemory(address)
   }
 
+  /** Fills the first `size` of `bytes` from an address. */
+  def copyFrom(address: Long, bytes: Array[Byte], size: Int): Unit =
+    Platform.copyMemory(null, address, bytes, Platform.BYTE_ARRAY_OFFSET, size.toLong)
+
+  /** Copies the first `size` of `bytes` to an address. */
+  def copyTo(bytes: Array[Byte], address: Long, size: Int): Unit =
+    Platform.copyMemory(bytes, Platform.BYTE_ARRAY_OFFSET, null, address, size.toLong)
+
   /** The text behind a text handle, which is released. */
   def takeText(handle: Long): String =
     try {
       val bytes = new Array[Byte](RudfNative.textLength(handle).toInt)
-      Platform.copyMemory(null, RudfNative.textAddress(handle), bytes, Platform.BYTE_ARRAY_OFFSET, bytes.length.toLong)
+      copyFrom(RudfNative.textAddress(handle), bytes, bytes.length)
       new String(bytes, java.nio.charset.StandardCharsets.UTF_8)
     } finally RudfNative.releaseText(handle)
 }

@@ -1,5 +1,7 @@
 package org.rudf.spark
 
+import scala.collection.mutable
+
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Alias, Attribute, Expression, JoinedRow, NamedExpression, UnsafeProjection, UnsafeRow}
 import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
@@ -58,7 +60,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
     }
   }
 
-  /** Copies rows into pages and lays the inputs out. Pages go round: one can be used again when its batch is done. */
+  /** Copies rows into pages and lays the inputs out. A page is used again when its batch is done. */
   private final class RowSource(session: WorkerSession, rows: Iterator[InternalRow], partition: Int) extends BatchSource {
     private val toUnsafe: InternalRow => UnsafeRow =
       if (computed.nonEmpty) {
@@ -73,15 +75,12 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
         }
       }
     private val writer = new BatchWriter(session.acquire(_), forms, forms.length, plan.maxRows)
-    // One more than can be under way, for the batch that the consumer is reading.
-    private val pages = Array.fill(plan.batchesInFlight + 1)(new RowPage(pageSchema.length))
-    private var turn = 0
+    private val free = mutable.Stack.empty[RowPage]
     /** A row that did not fit into the page before. */
     private var held: Option[UnsafeRow] = None
 
     override def next(): Option[LaidOutBatch] = {
-      val page = pages(turn)
-      turn = (turn + 1) % pages.length
+      val page = if (free.isEmpty) new RowPage(pageSchema.length) else free.pop()
       fill(page)
       if (page.rows() == 0) None else Some(layOut(page))
     }
@@ -104,7 +103,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
           writer.append(column, page, ordinals(column))
           column += 1
         }
-        new LaidOutBatch(writer.finish(page.rows), writer.length, page.rows, Some(page))
+        new LaidOutBatch(writer.finish(page.rows), writer.length, page.rows, Some(page), free.push(_): Unit)
       } catch {
         case error: Throwable =>
           writer.abandon()

@@ -2,7 +2,7 @@ package org.rudf.spark
 
 import scala.util.Try
 
-import org.apache.spark.SparkConf
+import org.apache.spark.{SparkConf, SparkEnv}
 import org.apache.spark.network.util.JavaUtils
 import org.apache.spark.sql.internal.SQLConf
 
@@ -67,8 +67,18 @@ object RudfConf {
       throw new IllegalArgumentException(
         s"$BytesInFlight is `${conf.getConfString(BytesInFlight)}`, and has to be a size such as 64m"))
 
-  /** In seconds. */
-  def timeout(conf: SQLConf): Double = seconds(Timeout, conf.getConfString(Timeout, "0"))
+  /** In seconds. Where it is not set, PySpark's time for idle workers is taken, if they are to be ended after it. */
+  def timeout(conf: SQLConf): Double = Option(conf.getConfString(Timeout, null)) match {
+    case Some(value) => seconds(Timeout, value)
+    case None if ofPySparksWorkers(conf, "killOnIdleTimeout").exists(_.equalsIgnoreCase("true")) =>
+      ofPySparksWorkers(conf, "idleTimeoutSeconds").fold(0.0)(seconds("idleTimeoutSeconds", _))
+    case None => 0
+  }
+
+  /** A conf of PySpark's workers as it is set for the session, or else for the application. */
+  def ofPySparksWorkers(conf: SQLConf, name: String): Option[String] =
+    Option(conf.getConfString(s"spark.sql.execution.pyspark.udf.$name", null))
+      .orElse(Option(SparkEnv.get).flatMap(_.conf.getOption(s"spark.python.worker.$name"))).map(_.trim)
 
   def crashKeep(conf: SQLConf): Option[String] = Option(conf.getConfString(CrashKeep, "").trim).filter(_.nonEmpty)
 

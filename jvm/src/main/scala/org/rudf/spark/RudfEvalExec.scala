@@ -120,7 +120,9 @@ private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationM
   def pipeline(session: WorkerSession, source: BatchSource, pairs: Boolean = true): ResultPipeline = {
     val context = TaskContext.get()
     val pipeline =
-      if (plan.isStream) new StreamPipeline(session, source, plan.batchesInFlight, context, metrics, plan.collect, pairs)
+      if (plan.isStream) {
+        new StreamPipeline(session, source, plan.batchesInFlight, plan.bytesInFlight, context, metrics, plan.collect, pairs)
+      }
       else new BatchPipeline(session, source, plan.batchesInFlight, plan.bytesInFlight, context, metrics, plan.collect)
     context.addTaskCompletionListener[Unit](_ => pipeline.close())
     pipeline

@@ -99,6 +99,7 @@ private[spark] final class WholeResults(output: Seq[Attribute], plain: Option[In
     if (plain.isEmpty) first.toArray
     else {
       val rows = new RudfColumnVector(rowType, results.descriptors + columns.length.toLong * BatchLayout.DESCRIPTOR_BYTES, 0L)
+        .ownedBy(results)
       (first ++ rowType.indices.map(i => rows.getChild(i): ColumnVector)).toArray
     }
   }

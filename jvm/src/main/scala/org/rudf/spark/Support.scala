@@ -55,6 +55,8 @@ private[spark] object Support {
     else if (conf.contains("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
     else if (RudfConf.flag(conf, "spark.sql.pyspark.worker.logging.enabled", default = false)) {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
+    } else if (RudfConf.ofPySparksWorkers(conf, "tracebackDumpIntervalSeconds").exists(_ != "0")) {
+      Some("workers are to write down where they are (spark.sql.execution.pyspark.udf.tracebackDumpIntervalSeconds)")
     } else if ((evalType == EvalType.ArrowBatched || evalType == EvalType.ArrowTable) &&
         RudfConf.flag(conf, "spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled", default = false)) {
       Some("the legacy pandas conversion is on (spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled)")

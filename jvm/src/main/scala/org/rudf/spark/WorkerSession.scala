@@ -52,7 +52,7 @@ private object PythonFailures {
 }
 
 /** One operator's functions on one partition. Used by one thread; `close` may be called twice. */
-final class WorkerSession(private var handle: Long) extends AutoCloseable {
+final class WorkerSession(@volatile private var handle: Long) extends AutoCloseable {
   private val memory = SegmentMemory.ofTask()
 
   /**
@@ -103,6 +103,12 @@ final class WorkerSession(private var handle: Long) extends AutoCloseable {
   /** Asks the running function to stop. */
   def interrupt(): Unit = if (handle != 0) RudfNative.interruptSession(handle)
 
+  /** Ends the worker and keeps what another thread may be using. */
+  private[spark] def abandon(): Unit = {
+    interrupt()
+    handle = 0
+  }
+
   override def close(): Unit = if (handle != 0) {
     val closed = handle
     handle = 0
@@ -136,5 +142,12 @@ final class EvaluatedBatch(private var handle: Long) extends AutoCloseable {
     handle = 0
     RudfNative.releaseResult(released)
     ()
+  }
+
+  /** Closes this when nobody can reach it any more: vectors over it hold on to it. */
+  private[spark] def closeLater(): Unit = if (handle != 0) {
+    val released = handle
+    handle = 0
+    Unreachable.then(this, () => RudfNative.releaseResult(released))
   }
 }

@@ -243,6 +243,60 @@ class OperatorTest {
     } finally spark.conf.unset(RudfConf.BytesInFlight)
   }
 
+  @Test def batchesThatWaitForFunctionsWhichReadAheadSpill(): Unit = {
+    val ahead = udf("def f(batches):\n    yield from [batch + 1 for batch in batches]", "bigint", 204)
+    val spilled = new java.util.concurrent.atomic.AtomicLong
+    val listener = new org.apache.spark.scheduler.SparkListener {
+      override def onTaskEnd(end: org.apache.spark.scheduler.SparkListenerTaskEnd): Unit = {
+        spilled.addAndGet(end.taskMetrics.diskBytesSpilled)
+        ()
+      }
+    }
+    spark.sparkContext.addSparkListener(listener)
+    spark.conf.set(RudfConf.BytesInFlight, "512k")
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000")
+    try {
+      val rows = spark.range(0, 50000, 1, 1).selectExpr("id", "concat('s', id) as s", "if(id % 3 = 0, null, array(id)) as a")
+      val data = parquet("ahead", rows)
+      for (child <- Seq(spark.createDataFrame(rows.rdd, rows.schema), data)) {
+        spilled.set(0)
+        val frame = child.select(col("*"), ahead(Seq(col("id"))).as("v"))
+        assertTrue(plan(frame), plan(frame).contains("RudfEval"))
+        assertEquals(50000L, frame.where(
+          "v = id + 1 and s = concat('s', v - 1) and a <=> if((v - 1) % 3 = 0, null, array(v - 1))").count())
+        SparkTestAccess.waitForListeners(spark.sparkContext)
+        assertTrue(s"$spilled", spilled.get > (1 << 20))
+        // Whoever has enough leaves no file either.
+        assertEquals(2, frame.limit(2).collect().length)
+      }
+      assertEquals(Nil, SparkTestAccess.temporaryFiles())
+    } finally {
+      spark.conf.unset(RudfConf.BytesInFlight)
+      spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+      spark.sparkContext.removeSparkListener(listener)
+    }
+  }
+
+  /** Rows wait in pages where a column that passes by has a type that no segment holds. */
+  @Test def rowsThatWaitForFunctionsWhichReadAheadStayWhatTheyAre(): Unit = {
+    val ahead = udf("def f(batches):\n    yield from [batch + 1 for batch in batches]", "bigint", 204)
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "100")
+    try {
+      for (bytes <- Seq("64m", "16k")) {
+        spark.conf.set(RudfConf.BytesInFlight, bytes)
+        val point = "unhex(concat('0101000000', repeat('0', 32)))"
+        val frame = spark.range(0, 5000, 1, 1).selectExpr("id", "id * 2 as w", s"st_geomfromwkb($point) as g").repartition(1)
+          .select(col("*"), ahead(Seq(col("id"))).as("v"))
+        assertTrue(plan(frame), plan(frame).contains("RudfEval") && layouts(frame) == 0)
+        assertEquals(bytes, 0L, frame.selectExpr("id", "w", "v", "hex(st_asbinary(g)) as g")
+          .where("v != id + 1 or w != (v - 1) * 2 or g != concat('0101000000', repeat('0', 32))").count())
+      }
+    } finally {
+      spark.conf.unset(RudfConf.BytesInFlight)
+      spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    }
+  }
+
   private def intercept(body: => Any): String =
     try { body; "nothing was thrown" }
     catch { case error: Exception => error.toString + Option(error.getCause).getOrElse("") }

@@ -2,7 +2,7 @@ package org.apache.spark.rudftest
 
 import java.util.{ArrayList, HashMap}
 
-import org.apache.spark.SparkContext
+import org.apache.spark.{SparkContext, SparkEnv}
 import org.apache.spark.api.python.{PythonFunction, SimplePythonFunction}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.Column
@@ -27,4 +27,11 @@ object SparkTestAccess {
     val convert = kind.getMethod("convert", classOf[InternalRow], classOf[Array[WritableColumnVector]])
     values.foreach(value => convert.invoke(converter, InternalRow(value), Array(vector)))
   }
+
+  /** Lets listeners hear of what has happened. */
+  def waitForListeners(context: SparkContext): Unit = context.listenerBus.waitUntilEmpty()
+
+  /** Names of temporary files that tasks have made and nobody has deleted. */
+  def temporaryFiles(): Seq[String] = SparkEnv.get.blockManager.diskBlockManager.getAllFiles().map(_.getName)
+    .filter(_.startsWith("temp_local"))
 }

@@ -80,12 +80,14 @@ object EvaluationPlan {
     apply(Seq(udf), udf.evalType, conf, columns, _ => Some(stream), withArguments = false)
 
   /**
-   * @param columns what goes to Python first, whether it is an argument or not
-   * @param last    what goes to Python behind all arguments
-   * @param stream  what is told of a stream, of all that goes to Python
+   * @param columns       what goes to Python first, whether it is an argument or not
+   * @param stream        what is told of a stream, of all that goes to Python
+   * @param withArguments whether the functions are called with their arguments
+   * @param last          what goes to Python behind all arguments
    */
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf, columns: Seq[Expression],
-      stream: Seq[Expression] => Option[StreamSpec], withArguments: Boolean = true, last: Seq[Expression] = Nil): EvaluationPlan = {
+      stream: Seq[Expression] => Option[StreamSpec], withArguments: Boolean = true,
+      last: Seq[Expression] = Nil): EvaluationPlan = {
     val chains = udfs.map(chain)
     val arguments = chains.map(links => if (withArguments) links.head.children else Nil)
     val inputs = mutable.ArrayBuffer.from(columns)

@@ -41,8 +41,10 @@ private[spark] object Kinds {
     MapArrow -> "functions of mapInArrow", GroupedMapPandas -> "functions of applyInPandas",
     GroupedMapPandasIterator -> "functions of applyInPandas over iterators", GroupedMapArrow -> "functions of applyInArrow",
     GroupedMapArrowIterator -> "functions of applyInArrow over iterators", GroupedAggregatePandas -> "pandas aggregates",
-    GroupedAggregatePandasIterator -> "pandas aggregates over iterators", GroupedAggregateArrow -> "Arrow aggregates", GroupedAggregateArrowIterator -> "Arrow aggregates over iterators",
-    WindowPandas -> "pandas functions over windows", WindowArrow -> "Arrow functions over windows", CogroupedMapPandas -> "functions of cogrouped applyInPandas",
+    GroupedAggregatePandasIterator -> "pandas aggregates over iterators", GroupedAggregateArrow -> "Arrow aggregates",
+    GroupedAggregateArrowIterator -> "Arrow aggregates over iterators",
+    WindowPandas -> "pandas functions over windows", WindowArrow -> "Arrow functions over windows",
+    CogroupedMapPandas -> "functions of cogrouped applyInPandas",
     CogroupedMapArrow -> "functions of cogrouped applyInArrow", 300 -> "table functions", ArrowTable -> "table functions over Arrow",
     302 -> "Arrow table functions", 208 -> "functions with state", 211 -> "functions with state", 212 -> "functions with state",
     213 -> "functions with state", 214 -> "functions with state")
@@ -68,5 +70,6 @@ private[spark] object Kinds {
     "arrow_udf" -> Set(ScalarArrow, ScalarArrowIterator, GroupedAggregateArrow, WindowArrow,
       GroupedAggregateArrowIterator), "mapInPandas" -> Set(MapPandas),
     "mapInArrow" -> Set(MapArrow), "applyInPandas" -> Set(GroupedMapPandas, GroupedMapPandasIterator, CogroupedMapPandas),
-    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(300, ArrowTable), "arrow_udtf" -> Set(302))
+    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(300, ArrowTable),
+    "arrow_udtf" -> Set(302))
 }

@@ -2,7 +2,8 @@ package org.rudf.spark
 
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
-import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, BoundReference, Expression, GenericInternalRow, JoinedRow, PythonUDF, SortOrder, UnsafeProjection}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, BoundReference, Expression, GenericInternalRow}
+import org.apache.spark.sql.catalyst.expressions.{JoinedRow, PythonUDF, SortOrder, UnsafeProjection}
 import org.apache.spark.sql.catalyst.plans.physical.{Distribution, Partitioning}
 import org.apache.spark.sql.execution.{BinaryExecNode, CoGroupedIterator, GroupedIterator, RowToColumnarExec, SparkPlan}
 import org.apache.spark.sql.execution.metric.SQLMetric
@@ -52,7 +53,8 @@ case class RudfCogroupsExec(leftGroup: Seq[Attribute], rightGroup: Seq[Attribute
     throw new IllegalStateException("rudf: this operator gives columns")
 
   override protected def doExecuteColumnar(): RDD[ColumnarBatch] = {
-    val layout = new RowLayout(laidOut.map(c => ColumnForm.of(c.dataType)).toArray, laidOut.length, evaluationPlan.maxRows, evaluationPlan.maxBytes)
+    val forms = laidOut.map(c => ColumnForm.of(c.dataType)).toArray
+    val layout = new RowLayout(forms, forms.length, evaluationPlan.maxRows, evaluationPlan.maxBytes)
     val (run, columns) = (TaskRunner(evaluationPlan, metrics, Seq(udf)), new WholeResults(output, Some(0)))
     val (expressions, sides) = (laidOut, CogroupSides(leftGroup, left.output, rightGroup, right.output))
     val both = left.execute().zipPartitions(right.execute())((l, r) => Iterator((l, r)))
@@ -89,7 +91,8 @@ private[spark] final case class CogroupSides(
           begins = false
           row(values, marks)
         }
-        ofLeft.map { l => values(l, noRight); marked(side = false) } ++ ofRight.map { r => values(noLeft, r); marked(side = true) }
+        ofLeft.map { l => values(l, noRight); marked(side = false) } ++
+          ofRight.map { r => values(noLeft, r); marked(side = true) }
       }
   }
 }

@@ -1,6 +1,8 @@
 package org.rudf.spark
 
-import org.apache.spark.sql.catalyst.expressions.{Alias, Attribute, AttributeSet, CurrentRow, Expression, NamedExpression, PythonUDF, RangeFrame, RowFrame, SortOrder, SpecifiedWindowFrame, UnboundedFollowing, UnboundedPreceding, WindowExpression, WindowSpecDefinition}
+import org.apache.spark.sql.catalyst.expressions.{Alias, Attribute, AttributeSet, CurrentRow, Expression, NamedExpression, PythonUDF}
+import org.apache.spark.sql.catalyst.expressions.{RangeFrame, RowFrame, SortOrder, SpecifiedWindowFrame, UnboundedFollowing}
+import org.apache.spark.sql.catalyst.expressions.{UnboundedPreceding, WindowExpression, WindowSpecDefinition}
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 import org.apache.spark.sql.execution.SparkPlan
 
@@ -21,7 +23,7 @@ private[spark] final case class WindowFrameSpec(rows: Boolean, lower: Option[Int
  * Computes Python aggregates over windows, in place of Spark's `ArrowWindowPythonExec`. The output is the child's columns,
  * which pass by, followed by the results.
  *
- * @param windows what Spark's operator computes, with the functions somewhere in it
+ * @param windows what Spark's operator computes: a name for each function over a window
  */
 case class RudfWindowExec(windows: Seq[NamedExpression], partitionSpec: Seq[Expression], orderSpec: Seq[SortOrder],
     child: SparkPlan) extends RudfStreamExec {

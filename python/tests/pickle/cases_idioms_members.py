@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
             X = 1
         Functional = enum.Enum('Functional', 'P Q')
         class Functions(enum.Enum):
-            F = functools.partial(lambda x: x + 1)
+            F = [functools.partial(lambda x: x + 1)]
         class Tuple(tuple, enum.Enum):
             A = 1, 2
         class Float(float, enum.Enum):
@@ -108,7 +108,7 @@ CASES: dict[str, Case] = {
         assert Shape('square') is Shape.SQUARE and Shape.SQUARE.sides == 4 and str(Shape.CIRCLE) == '<circle>'
         assert Shape('ring') is Shape.CIRCLE and Shape.CIRCLE.round and [a.value for a in Auto] == ['a0', 'b1']
         assert Grade.LOW < Grade.HIGH and Grade.HIGH >= Grade.LOW and Op.ADD.apply(1, 2) == 3 and Op.SUB.apply(5, 1) == 4
-        assert Full.X.kind() == 'Full' and Functional.P.value == 1 and Functional['Q'].name == 'Q' and Functions.F.value(1) == 2
+        assert Full.X.kind() == 'Full' and Functional.P.value == 1 and Functional['Q'].name == 'Q' and Functions.F.value[0](1) == 2
         assert Tuple.A == (1, 2) and Float.PI + 0 == 3.14 and NoneValue(None) is NoneValue.N and NoneValue({'k': [1]}) is NoneValue.D
         try: Shape('nothing')
         except ValueError: pass

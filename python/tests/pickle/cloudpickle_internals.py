@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
+import warnings
 import weakref
 from typing import Any
 
@@ -56,6 +57,7 @@ def _extract_class_dict(cls: type) -> dict[str, Any]:
 
 
 def is_tornado_coroutine(function: Any) -> bool:
+    warnings.warn("ask tornado.gen.is_coroutine_function", DeprecationWarning, stacklevel=2)
     try:
         from tornado import gen
     except ImportError:

@@ -12,7 +12,7 @@ CASES ?= 20000
 export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-latency bench-layout bench-pickle lint clean
+.PHONY: help demo test test-parity test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-kinds bench-latency bench-layout bench-pickle lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ demo: build ## set everything up and run the main job: New York's flights, with 
 
 test: build ## set everything up and run every test
 	@tools/test
+
+test-parity: build ## run all queries of the differential tests on every host (`make test` runs a part on each)
+	@RUDF_PARITY=1 tools/test the_same
 
 test-sparks: build ## run the jar on Spark 4.0, 4.1 and 4.2 too (SPARKS="4.0.5 4.1.4 4.2.1")
 	@tools/test-sparks
@@ -59,6 +62,9 @@ wheel: build ## build a wheel, with the jar inside, into dist/
 
 bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=local[1] WORKER=auto JSON=file)
 	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(WORKER),--worker $(WORKER)) $(if $(JSON),--json $(JSON))
+
+bench-kinds: build ## measure maps, groups, aggregates, windows and cogroups (ROWS=1000000 MASTER=local[2] JSON=file)
+	@tools/run-job integration/bench/bench_kinds.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(JSON),--json $(JSON))
 
 bench-latency: build ## how long queries wait for Python, first and warm; two tasks at once; memory of workers
 	@tools/run-job integration/bench/bench_latency.py $(if $(JSON),--json $(JSON))

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
 from rudf import rudf
-from side_by_side import CACHE, interleaved, progress, runs_in_rudf, start_session, stock_udf
+from side_by_side import CACHE, compared, interleaved, progress, runs_in_rudf, start_session, stock_udf
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,10 +158,7 @@ def measure(case: Case, child: DataFrame, repeats: int) -> dict[str, Any]:
         },
         repeats,
     )
-    # Where rudf is as fast as the floor, noise decides: less than a hundredth of PySpark's tax is not told apart.
-    taxes = {side: times[side] - times["floor"] for side in ("pyspark", "rudf")}
-    tax_ratio = taxes["pyspark"] / max(taxes["rudf"], taxes["pyspark"] / 100, 1e-6)
-    return times | {"ratio": times["pyspark"] / times["rudf"], "tax_ratio": tax_ratio}
+    return compared(times)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import SparkSession, Window
+from pyspark.sql import Row, SparkSession, Window
 from pyspark.sql import functions as F
-from pyspark.sql.functions import arrow_udf, pandas_udf, udf, udtf
+from pyspark.sql import types as T
+from pyspark.sql.functions import arrow_udf, arrow_udtf, pandas_udf, udf, udtf
+from pyspark.sql.udtf import AnalyzeResult, SkipRestOfInputTableException
 
 from differential import TYPES, Matrix, sources
+from rudf import rudf
+from rudf.plans import python_nodes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -275,10 +279,17 @@ def groups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     for shape in ("parquet", "shuffled", "cached", "one row a partition", "no rows"):
         for t in ("int", "string"):
             by = frames[shape].groupBy(f"c_{t}")
-            matrix.add(f"applyInPandas by {t} on {shape}", lambda g=by: g.applyInPandas(lambda f: f, schema).orderBy("i"))
+            matrix.add(
+                f"applyInPandas by {t} on {shape}", lambda g=by: g.applyInPandas(lambda f: f, schema).orderBy("i")
+            )
             # In the time zone of a session, which is not UTC's, PySpark refuses them.
-            by, rest = frames[shape].drop("c_timestamp").groupBy(f"c_{t}"), schema.replace("c_timestamp timestamp, ", "")
-            matrix.add(f"applyInArrow by {t} on {shape}", lambda g=by, s=rest: g.applyInArrow(lambda f: f, s).orderBy("i"))
+            by, rest = (
+                frames[shape].drop("c_timestamp").groupBy(f"c_{t}"),
+                schema.replace("c_timestamp timestamp, ", ""),
+            )
+            matrix.add(
+                f"applyInArrow by {t} on {shape}", lambda g=by, s=rest: g.applyInArrow(lambda f: f, s).orderBy("i")
+            )
     for t in KEYS:
         by = data.groupBy(f"k_{t}")
         matrix.add(f"applyInPandas by {t}", lambda g=by: g.applyInPandas(shown, told).orderBy("told"))
@@ -370,11 +381,18 @@ def aggregates(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
         return str([(c.name, str(c.dtype), list(c.index), list(c)) for c in columns])
 
     mean, total = pandas(lambda v: v.mean()), arrow(lambda v: pc.sum(v))
-    told, arrow_told = pandas(told_of, "string"), arrow(lambda *columns: str([(str(c.type), c.to_pylist()) for c in columns]), "string")
+    told, arrow_told = (
+        pandas(told_of, "string"),
+        arrow(lambda *columns: str([(str(c.type), c.to_pylist()) for c in columns]), "string"),
+    )
     for t in KEYS:
         by = data.groupBy(f"k_{t}")
-        matrix.add(f"aggregates by {t}", lambda g=by: g.agg(mean("id").alias("m"), mean("n"), told("n", "id")).orderBy("m"))
-        matrix.add(f"Arrow aggregates by {t}", lambda g=by: g.agg(total("id").alias("m"), arrow_told("n", "id")).orderBy("m"))
+        matrix.add(
+            f"aggregates by {t}", lambda g=by: g.agg(mean("id").alias("m"), mean("n"), told("n", "id")).orderBy("m")
+        )
+        matrix.add(
+            f"Arrow aggregates by {t}", lambda g=by: g.agg(total("id").alias("m"), arrow_told("n", "id")).orderBy("m")
+        )
     for t in TYPES:
         first, arrow_first = pandas(lambda v: v.iloc[0], t), arrow(lambda v: v[0], t)
         for shape in ("parquet", "shuffled"):
@@ -445,28 +463,331 @@ def aggregates(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     )
 
 
+def windows(matrix: Matrix) -> None:
+    """Aggregates over windows."""
+    data = keys(matrix.spark).where("id < 60").cache()
+
+    def told_of(*columns: Any) -> str:
+        return str([(c.name, str(c.dtype), list(c.index), list(c)) for c in columns])
+
+    mean = pandas_udf(lambda v: v.mean(), "double", functionType=202)
+    told = pandas_udf(told_of, "string", functionType=202)
+    total = arrow_udf(lambda v: pc.sum(v), "bigint", functionType=252)
+    length = arrow_udf(lambda *columns: str([c.to_pylist() for c in columns]), "string", functionType=252)
+    unbounded, far = Window.unboundedPreceding, Window.unboundedFollowing
+    by = Window.partitionBy("k_string")
+    frames = {
+        "all": by, "ordered": by.orderBy("id"), "peers": by.orderBy("k_long"), "peers down": by.orderBy(F.desc("k_long")),
+        "rows behind": by.orderBy("id").rowsBetween(-2, 0), "rows ahead": by.orderBy("id").rowsBetween(1, 3),
+        "rows far behind": by.orderBy("id").rowsBetween(-9, -7), "rows from the start": by.orderBy("id").rowsBetween(unbounded, -1),
+        "rows to the end": by.orderBy("id").rowsBetween(0, far), "rows without bound": by.orderBy("id").rowsBetween(unbounded, far),
+        "values to the end": by.orderBy("k_long").rangeBetween(0, far), "values of the row": by.orderBy("k_long").rangeBetween(0, 0),
+        "of everything": Window.orderBy("id").rowsBetween(-1, 1), "by two": Window.partitionBy("k_long", "k_boolean").orderBy("id"),
+        "by an expression": Window.partitionBy(F.col("id") % 3).orderBy(-F.col("id")), "by structs": Window.partitionBy("k_struct").orderBy("k_double"),
+        "left: values at a distance": by.orderBy("id").rangeBetween(-5, 5),
+    }  # fmt: skip
+    for name, frame in frames.items():
+        matrix.add(
+            f"{name}: windows",
+            lambda w=frame: data.select("id", "s", mean("id").over(w), told("n", "id").over(w)).orderBy("id"),
+        )
+        matrix.add(
+            f"{name}: Arrow windows",
+            lambda w=frame: data.select("k_struct", total("id").over(w), length("n", "s").over(w)).orderBy("id"),
+        )
+    behind, ahead, every = frames["rows behind"], frames["rows ahead"], frames["all"]
+
+    def failing(v: pd.Series) -> float:
+        return 1 / (len(v) - 3)
+
+    for records in ("7", "10000"):
+        matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+        for name, columns in {
+            "several frames": lambda: [mean("id").over(behind), mean("id").over(ahead), mean("n").over(every), mean("x").over(behind)],
+            "in an expression": lambda: [(mean("id").over(behind) + 1).alias("m")], "of an expression": lambda: [mean(F.col("id") * 2 + F.col("n")).over(ahead)],
+            "keywords": lambda: [pandas_udf(lambda a, b: float(a.sum() - b.sum()), "double", functionType=202)(b="id", a="n").over(behind)],
+            "with Spark's": lambda: [mean("id").over(behind), F.sum("id").over(behind)], "strings": lambda: [pandas_udf(lambda v: "".join(v), "string", functionType=202)("s").over(behind)],
+            "none": lambda: [pandas_udf(lambda v: None, "double", functionType=202)("id").over(behind)],
+            "wrong": lambda: [pandas_udf(lambda v: "x", "double", functionType=202)("id").over(behind)],
+            "fails": lambda: [pandas_udf(failing, "double", functionType=202)("id").over(behind)], "stop": lambda: [pandas_udf(stops, "double", functionType=202)("id").over(every)],
+            "Arrow fails": lambda: [arrow_udf(lambda v: 1 / 0, "bigint", functionType=252)("id").over(behind)],
+            "two kinds": lambda: [mean("id").over(behind), total("id").over(behind)],
+        }.items():  # fmt: skip
+            matrix.add(f"windows, {name}, {records}", lambda c=columns: data.select("id", *c()).orderBy("id"))
+    matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    data.createOrReplaceTempView("data")
+    matrix.spark.udf.register("average", mean)
+    matrix.add(
+        "windows in SQL",
+        lambda: matrix.spark.sql(
+            "select id, average(id) over (partition by k_long order by id rows 2 preceding) m from data where id > 5 order by m, id"
+        ),
+    )
+    matrix.add("windows of no rows", lambda: data.where("id < 0").select(mean("id").over(behind)))
+    matrix.add(
+        "windows, filtered", lambda: data.select("id", mean("id").over(behind).alias("m")).where("m > 20").orderBy("id")
+    )
+
+
+def cogroups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
+    """Maps over pairs of groups."""
+    data = keys(matrix.spark).cache()
+    left, right = data.where("id < 100"), data.where("id > 60 and id % 4 != 1").withColumnRenamed("x", "y")
+
+    def shown(key: Any, one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+        told = [f"{list(f.index)} {dict(f.dtypes)} {sorted(f['id'])} {f['n'].isnull().sum()}" for f in (one, other)]
+        return pd.DataFrame({"key": [repr(key)], "rows": [len(one) - len(other)], "told": [str(told)]})
+
+    def shown_tables(key: Any, one: pa.Table, other: pa.Table) -> pa.Table:
+        told = str([f"{t.schema} {sorted(t['id'].to_pylist())}" for t in (one, other)])
+        return pa.table({"key": [repr(key)], "rows": [one.num_rows - other.num_rows], "told": [told]})
+
+    told = "key string, rows bigint, told string"
+    for t in KEYS:
+        pairs = left.groupBy(f"k_{t}").cogroup(right.groupBy(f"k_{t}"))
+        matrix.add(f"cogroups by {t}", lambda p=pairs: p.applyInPandas(shown, told).orderBy("told"))
+        matrix.add(f"Arrow cogroups by {t}", lambda p=pairs: p.applyInArrow(shown_tables, told).orderBy("told"))
+    simple = "id bigint, s string"
+    one, two = (
+        left.select("id", "s", "k_long").groupBy("k_long"),
+        right.select("s", "id", "k_string", "k_long").groupBy("k_long"),
+    )
+    no_rows = left.where("id < 0").groupBy("k_long")
+    for records in ("7", "10000"):
+        matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+        for name, query in {
+            "merged": lambda: one.cogroup(two).applyInPandas(lambda a, b: pd.merge(a, b, on="k_long")[["id_x", "s_y"]].set_axis(["id", "s"], axis=1), simple).orderBy("id", "s"),
+            "left only": lambda: one.cogroup(two).applyInPandas(lambda a, b: a[["id", "s"]], simple).orderBy("id"),
+            "nothing": lambda: one.cogroup(two).applyInPandas(lambda a, b: a[["id", "s"]].head(0), simple),
+            "written to": lambda: one.cogroup(two).applyInPandas(lambda a, b: a.assign(id=1)[["id", "s"]], simple),
+            "wrong names": lambda: one.cogroup(two).applyInPandas(lambda a, b: a, simple), "no frame": lambda: one.cogroup(two).applyInPandas(lambda a, b: 5, simple),
+            "fails": lambda: one.cogroup(two).applyInPandas(lambda a, b: 1 / 0, simple), "stop": lambda: one.cogroup(two).applyInPandas(lambda a, b: stops(a), simple),
+            "Arrow wrong": lambda: one.cogroup(two).applyInArrow(lambda a, b: a, simple), "no table": lambda: one.cogroup(two).applyInArrow(lambda a, b: 5, simple),
+            "Arrow fails": lambda: one.cogroup(two).applyInArrow(lambda a, b: 1 / 0, simple), "Arrow left": lambda: one.cogroup(two).applyInArrow(lambda a, b: a.select(["id", "s"]), simple).orderBy("id"),
+            "one side empty": lambda: one.cogroup(no_rows).applyInPandas(shown_short, "a int, b int").orderBy("a"), "both empty": lambda: no_rows.cogroup(no_rows).applyInPandas(shown_short, "a int, b int"),
+            "other side empty": lambda: no_rows.cogroup(one).applyInPandas(shown_short, "a int, b int").orderBy("b"),
+            "with itself": lambda: one.cogroup(one).applyInPandas(shown_short, "a int, b int").orderBy("a"),
+            "by none": lambda: left.groupBy().cogroup(right.groupBy()).applyInPandas(shown_short, "a int, b int"),
+            "by other names": lambda: one.cogroup(right.groupBy("k_string")).applyInPandas(shown_short, "a int, b int").orderBy("a"),
+        }.items():  # fmt: skip
+            matrix.add(f"cogroups, {name}, {records}", query)
+    matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+    schema = ", ".join(f"c_{t} {t}" for t in TYPES) + ", i int"
+    for shape in ("parquet", "no rows"):
+        by = frames[shape].groupBy("i")
+        matrix.add(f"cogroups of {shape}", lambda g=by: g.cogroup(g).applyInPandas(lambda a, b: b, schema).orderBy("i"))
+
+
+def shown_short(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """Tell the lengths of a pair."""
+    return pd.DataFrame({"a": [len(one)], "b": [len(other)]})
+
+
+@rudf
+def mean_of(x: pd.Series, *more: pd.Series) -> float:
+    """Aggregate Series."""
+    return float(x.mean()) + sum(float(v.min()) for v in more)
+
+
+@rudf
+def length_of(batches: Iterator[tuple[pa.Array, pa.Array]]) -> int:
+    """Aggregate batches of arrays."""
+    return sum(len(a) + b.null_count for a, b in batches)
+
+
+@rudf("bigint")
+def added(batches: Iterator[tuple[pd.Series, pd.Series]]) -> Iterator[pd.Series]:
+    """Add two columns, a batch at a time."""
+    for a, b in batches:
+        yield a + b
+
+
+@rudf("struct<a: bigint, b: string>")
+def renamed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a struct of another."""
+    return frame.set_axis(["a", "b"], axis=1)
+
+
+@rudf("id bigint, s string")
+def head_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the first rows of a group."""
+    return frame[["id", "s"]].sort_values("id").head(2)
+
+
+def decorated(matrix: Matrix) -> None:
+    """Functions of @rudf, of the kinds that annotations tell."""
+    data = keys(matrix.spark).where("id < 100").cache()
+    by = data.groupBy("k_long")
+    over = Window.partitionBy("k_string").orderBy("id").rowsBetween(-2, 1)
+    matrix.spark.udf.register("mean_of", mean_of)
+    data.createOrReplaceTempView("data")
+    for name, query in {
+        "an aggregate": lambda: by.agg(mean_of("id"), mean_of("id", "n", F.col("id") + 1)).orderBy("k_long"),
+        "an aggregate of batches": lambda: by.agg(length_of("id", "n")).orderBy("k_long"),
+        "a window": lambda: data.select("id", mean_of("id").over(over)).orderBy("id"),
+        "in SQL": lambda: matrix.spark.sql("select k_string, mean_of(id, n) from data group by k_string order by 1"),
+        "an iterator": lambda: data.select("id", added("id", F.col("id") * 2)), "structs": lambda: data.select(renamed(F.struct("id", "s"))),
+        "a map of groups": lambda: by.applyInPandas(head_of, "id bigint, s string").orderBy("id"),
+        "a map": lambda: data.mapInPandas(rudf("bigint")(iterated_frames), "id bigint").orderBy("id"),
+    }.items():  # fmt: skip
+        matrix.add(f"decorated, {name}", query)
+
+
+def iterated_frames(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Keep one column."""
+    for frame in frames:
+        yield frame[["id"]]
+
+
+def tables(matrix: Matrix) -> None:
+    """Table functions."""
+    spark = matrix.spark
+
+    class Pairs:
+        def eval(self, n: int, m: int = 7) -> Iterator[tuple[int, int]]:
+            for number in range(n):
+                yield number, m
+
+    class Sums:
+        def __init__(self) -> None:
+            self.total, self.rows = 0, 0
+
+        def eval(self, n: int) -> None:
+            self.total, self.rows = self.total + (n or 0), self.rows + 1
+
+        def terminate(self) -> Iterator[tuple[int, int]]:
+            yield self.total, self.rows
+
+    class Both(Sums):
+        def eval(self, n: int) -> Iterator[tuple[int, int]]:
+            super().eval(n)
+            if n % 3:
+                yield n, self.rows
+
+    class OfTable:
+        def __init__(self) -> None:
+            self.seen: list[int] = []
+
+        def eval(self, row: Row) -> None:
+            self.seen.append(row["id"])
+
+        def terminate(self) -> Iterator[tuple[int, int]]:
+            yield sum(self.seen), len(self.seen)
+
+    class Skips(OfTable):
+        def eval(self, row: Row) -> Iterator[tuple[int, int]]:
+            self.seen.append(row["id"])
+            yield row["id"], -1
+            if len(self.seen) == 2:
+                raise SkipRestOfInputTableException("enough")
+
+    class Analyzed:
+        def __init__(self, analyzed: AnalyzeResult) -> None:
+            self.names = [field.name for field in analyzed.schema.fields]
+
+        @staticmethod
+        def analyze(n: Any, name: Any) -> AnalyzeResult:
+            return AnalyzeResult(schema=T.StructType().add(name.value, T.LongType()).add("names", T.StringType()))
+
+        def eval(self, n: int, name: str) -> Iterator[tuple[int, str]]:
+            yield n, ",".join(self.names)
+
+    class Typed:
+        def eval(self, *values: Any) -> Iterator[tuple[str, str]]:
+            yield str([type(v).__name__ for v in values]), repr(values)
+
+    class Cleans(Pairs):
+        def cleanup(self) -> None:
+            raise ValueError("cleaning")
+
+    def answers(result: Any) -> Any:
+        return type("Answers", (), {"eval": lambda self, n: result})
+
+    two = "a int, b int"
+    spark.range(0, 40, 1, 3).withColumn("k", F.col("id") % 4).withColumn(
+        "s", F.concat(F.lit("s"), "id")
+    ).createOrReplaceTempView("forty")
+    types = ", ".join(
+        f"cast(null as {t}) n_{t}, cast('1' as {t}) c_{t}" for t in TYPES if t not in ("date", "timestamp")
+    )
+    spark.sql(
+        f"select id, {types}, array(id) a, map('k', id) m, struct(id, 'x' as y) st, date'2020-02-29' d, timestamp'2020-02-29 12:00:00' t from range(3)"
+    ).createOrReplaceTempView("typed")
+    for name, handler, returned in (
+        ("pairs", Pairs, two), ("sums", Sums, "a bigint, b int"), ("both_", Both, "a bigint, b int"), ("of_table", OfTable, "a bigint, b int"),
+        ("skips", Skips, "a bigint, b int"), ("analyzed", Analyzed, None), ("typed_", Typed, "types string, told string"), ("cleans", Cleans, two),
+        ("number", answers(5), two), ("numbers", answers([1, 2]), "a int"), ("wrong_length", answers([(1, 2, 3)]), two), ("wrong_type", answers([("x", 1)]), two),
+        ("none", answers(None), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
+        ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
+    ):  # fmt: skip
+        spark.udtf.register(name, udtf(handler, returnType=returned))
+    spark.udtf.register("decorated", rudf(two)(Pairs))
+    spark.udtf.register("fails", udtf(type("Fails", (), {"eval": lambda self, n: 1 / 0}), returnType=two))
+    for query in (
+        "select * from pairs(3)", "select * from pairs(m => 2, n => 3)", "select * from pairs(0)", "select * from forty, lateral pairs(int(id % 4)) order by id, a",
+        "select s, b from forty, lateral pairs(int(id % 4), int(k)) where id > 7 order by s, b", "select a from forty, lateral pairs(int(id % 3)) order by a",
+        "select count(*) from forty, lateral pairs(int(id % 3))", "select * from sums(4)", "select k, a, b from forty, lateral sums(int(id)) order by k, a, b",
+        "select id, a, b from forty, lateral both_(int(id)) order by id, a, b", "select * from of_table(table(forty)) order by a", "select * from of_table(table(forty) partition by k order by id) order by a",
+        "select * from of_table(table(select * from forty where id < 0) partition by k)", "select * from skips(table(forty) partition by k order by id) order by a, b",
+        "select * from skips(table(forty) with single partition) order by a", "select * from analyzed(3, 'column')", "select id, x, names from forty, lateral analyzed(id, 'x') order by id",
+        "select * from typed, lateral typed_(n_int, c_int, c_double, c_string, c_binary, a, m, st, d, t) order by id", "select types from typed_()", "select * from cleans(2)",
+        "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a from forty, lateral empty(id)",
+        "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
+        "select * from decorated(2)", "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
+    ):  # fmt: skip
+        for records in ("3", "10000"):
+            spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+            matrix.add(f"{query} ({records})", lambda q=query: spark.sql(q))
+    spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
 def others(matrix: Matrix) -> None:
     """Kinds that stay with Spark, with rudf in the session."""
-    ids = matrix.spark.range(0, 50, 1, 2).withColumn("k", F.col("id") % 3)
-    by = ids.groupBy("k")
-    mean = pandas_udf(lambda v: float(v.mean()), "double", functionType=202)
-    over = Window.partitionBy("k").orderBy("id").rowsBetween(-2, 0)
 
-    def both(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-        return pd.DataFrame({"n": [len(left) + len(right)]})
+    @arrow_udtf(returnType="a bigint")
+    class Arrays:
+        def eval(self, n: pa.Array) -> Iterator[pa.Table]:
+            yield pa.table({"a": n})
 
-    @udtf(returnType="a int, b int")
-    class Pairs:
-        def eval(self, n: int) -> Iterator[tuple[int, int]]:
-            for number in range(n):
-                yield number, n
+    @udtf(returnType="a int", useArrow=False)
+    class Pickled:
+        def eval(self, n: int) -> Iterator[tuple[int]]:
+            yield (n,)
 
-    for name, query in {
-        "windows": lambda: ids.select("id", mean("id").over(over)).orderBy("id"),
-        "cogroups": lambda: by.cogroup(by).applyInPandas(both, "n int").orderBy("n"),
-        "table functions": lambda: Pairs(F.lit(3)),
-    }.items():
-        matrix.add(f"left: {name}", query)
+    matrix.add("left: Arrow table functions", lambda: Arrays(F.lit(3).cast("bigint")))
+    matrix.add("left: pickled table functions", lambda: Pickled(F.lit(3)))
+    told_of_plans(matrix)
+
+
+def told_of_plans(matrix: Matrix) -> None:
+    """Check that every node with Python functions is told, with who runs it and why."""
+    data = matrix.spark.range(9).withColumn("k", F.col("id") % 3)
+    over = Window.partitionBy("k")
+    query = (
+        data.withColumn("w", mean_of("id").over(over))
+        .withColumn("p", udf(lambda v: v, "bigint", useArrow=False)("id"))
+        .groupBy("k")
+        .agg(mean_of("w", "p").alias("a"))
+        .mapInPandas(lambda frames: frames, "k bigint, a double")
+        .groupBy("k")
+        .applyInPandas(lambda frame: frame, "k bigint, a double")
+    )
+    for _ in range(2):
+        told = [(node.is_rudf, node.node.split()[0], node.reason) for node in python_nodes(query)]
+        where = "in a worker process"
+        assert told == [
+            (True, "RudfGroups", where), (True, "RudfMap", where), (True, "RudfAggregate", where),
+            (False, "BatchEvalPython", "pickled functions of rows (eval type 100) are not supported"),
+            (True, "RudfWindow", where),
+        ], told  # fmt: skip
+        query.collect()
+    assert python_nodes(data) == []
+    assert [
+        node.is_rudf
+        for node in python_nodes(
+            data.withColumn("t", F.lit(1)).select(arrow_udf(lambda v: v, "bigint", functionType=250)("id"))
+        )
+    ] == [True]
 
 
 def main() -> None:
@@ -476,12 +797,23 @@ def main() -> None:
     spark.sparkContext.setLogLevel("OFF")
     matrix = Matrix(spark, scratch)
     frames = sources(matrix)
-    wanted = sys.argv[3:] or ["scalars", "iterators", "maps", "groups", "aggregates", "others"]
-    for part in (scalars, iterators, maps, groups, aggregates):
+    wanted = sys.argv[3:] or [
+        "scalars",
+        "iterators",
+        "maps",
+        "groups",
+        "aggregates",
+        "cogroups",
+        "windows",
+        "decorated",
+        "others",
+    ]
+    for part in (scalars, iterators, maps, groups, aggregates, cogroups):
         if part.__name__ in wanted:
             part(matrix, frames)
-    if "others" in wanted:
-        others(matrix)
+    for part in (windows, decorated, tables, others):
+        if part.__name__ in wanted:
+            part(matrix)
     with open(target, "w") as file:
         json.dump(matrix.results, file, indent=1)
     spark.stop()

@@ -78,6 +78,14 @@ def interleaved(frames: dict[str, Callable[[], DataFrame]], repeats: int) -> dic
     return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
+def compared(times: dict[str, float]) -> dict[str, float]:
+    """Add the ratios to the times of ``rudf``, ``pyspark`` and ``floor``: end to end, and of the taxes."""
+    # Where rudf is as fast as the floor, noise decides: less than a hundredth of PySpark's tax is not told apart.
+    taxes = {side: times[side] - times["floor"] for side in ("pyspark", "rudf")}
+    tax_ratio = taxes["pyspark"] / max(taxes["rudf"], taxes["pyspark"] / 100, 1e-6)
+    return times | {"ratio": times["pyspark"] / times["rudf"], "tax_ratio": tax_ratio}
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What came of comparing two columns in every row."""

@@ -81,6 +81,9 @@ impl Job {
         Ok(job
             .conf("spark.plugins", "org.rudf.spark.RudfPlugin")
             .conf("spark.ui.enabled", "false")
+            // Of jobs of many small queries most of the time would go into making their code fast.
+            .conf("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1")
+            .conf("spark.executor.extraJavaOptions", "-XX:TieredStopAtLevel=1")
             .conf("spark.sql.shuffle.partitions", "3")
             .python(&root().join(".venv/bin/python")))
     }
@@ -101,8 +104,14 @@ impl Job {
 
     /// The Python of the workers.
     #[must_use]
-    pub fn python(mut self, python: &Path) -> Self {
-        self.environment.push(("PYSPARK_PYTHON".to_owned(), python.display().to_string()));
+    pub fn python(self, python: &Path) -> Self {
+        self.environment("PYSPARK_PYTHON", &python.display().to_string())
+    }
+
+    /// Sets an environment variable of the driver.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from rudf._version import __version__
 
 if TYPE_CHECKING:
+    from rudf.plans import explain
     from rudf.session import configure, jar_path, plugin_conf
     from rudf.udf import RudfFunction, rudf
 
-__all__ = ["RudfFunction", "__version__", "configure", "jar_path", "plugin_conf", "rudf"]
+__all__ = ["RudfFunction", "__version__", "configure", "explain", "jar_path", "plugin_conf", "rudf"]
 
 # Imported when they are first asked for: a worker imports `rudf.worker` and the pickler alone, and what is below needs
 # PySpark, which takes longer to import than a worker should take to start.
@@ -27,6 +28,7 @@ _LAZY = {
     "RudfFunction": "rudf.udf",
     "rudf": "rudf.udf",
     "configure": "rudf.session",
+    "explain": "rudf.plans",
     "jar_path": "rudf.session",
     "plugin_conf": "rudf.session",
 }

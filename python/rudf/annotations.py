@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import datetime
 import functools
 import inspect
@@ -9,7 +10,7 @@ import sys
 import types
 import typing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,35 @@ class FunctionKind:
     PANDAS = 200
     #: ``pyarrow.Array`` to ``pyarrow.Array``.
     ARROW = 250
+    #: Iterators of them to iterators.
+    PANDAS_ITERATOR, ARROW_ITERATOR = 204, 251
+    #: The columns of a group to one value.
+    PANDAS_AGGREGATE, ARROW_AGGREGATE = 202, 252
+    #: Iterators over the batches of a group to one value.
+    PANDAS_ITERATOR_AGGREGATE, ARROW_ITERATOR_AGGREGATE = 217, 254
+
+
+class _Shape(NamedTuple):
+    """What an annotation says: plain values, or columns of a package, or iterators of them."""
+
+    #: None for plain values.
+    package: str | None = None
+    iterates: bool = False
+
+
+_PLAIN_SHAPE = _Shape()
+
+#: By package, whether parameters are iterators, and what is returned: ``columns``, ``iterator`` or ``value``.
+_KINDS = {
+    ("pandas", False, "columns"): FunctionKind.PANDAS,
+    ("pandas", True, "iterator"): FunctionKind.PANDAS_ITERATOR,
+    ("pandas", False, "value"): FunctionKind.PANDAS_AGGREGATE,
+    ("pandas", True, "value"): FunctionKind.PANDAS_ITERATOR_AGGREGATE,
+    ("pyarrow", False, "columns"): FunctionKind.ARROW,
+    ("pyarrow", True, "iterator"): FunctionKind.ARROW_ITERATOR,
+    ("pyarrow", False, "value"): FunctionKind.ARROW_AGGREGATE,
+    ("pyarrow", True, "value"): FunctionKind.ARROW_ITERATOR_AGGREGATE,
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +75,8 @@ class Signature:
 
 
 PLAIN = "bool, int, float, str, bytes, datetime.date or datetime.datetime"
-#: Packages whose types stand for columns: the one type that is meant, its kind, and how it is written.
-_VECTORS = {
-    "pyarrow": ("Array", FunctionKind.ARROW, "pa.Array"),
-    "pandas": ("Series", FunctionKind.PANDAS, "pd.Series"),
-}
+#: Packages whose types stand for columns: the types that are meant, and how the first is written.
+_VECTORS = {"pyarrow": (("Array",), "pa.Array"), "pandas": (("Series", "DataFrame"), "pd.Series")}
 _COLUMN_PACKAGES = {*_VECTORS, "polars"}
 
 
@@ -70,12 +97,12 @@ def read_annotations(function: Callable[..., Any], typed: bool = False) -> Signa
     """
     name = name_of(function)
     hints = _hints(function, name)
-    kinds = {
-        parameter: _kind(hints[parameter], f"parameter `{parameter}`", name) if parameter in hints else None
+    shapes = {
+        parameter: _shape(hints[parameter], f"parameter `{parameter}`", name) if parameter in hints else None
         for parameter in _parameters(function)
     }
-    returned = _kind(hints["return"], "the return value", name) if "return" in hints else None
-    kind = _one_kind(kinds, returned, name)
+    returned = _shape(hints["return"], "the return value", name) if "return" in hints else None
+    kind = _one_kind(shapes, returned, name)
     return Signature(kind, None if typed else _return_type(hints.get("return"), kind, name))
 
 
@@ -133,31 +160,50 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
         return []
 
 
-def _kind(annotation: Any, where: str, name: str) -> int | None:
-    """Return the kind that one annotation asks for; None where it fits any."""
+def _shape(annotation: Any, where: str, name: str) -> _Shape | None:
+    """Return what one annotation asks for; None where it fits any."""
     if annotation is Any or annotation is type(None):
         return None
     plain = _without_none(annotation)
-    vector = _vector_kind(plain)
-    if vector is not None:
-        return vector
+    package = _package_of_columns(plain)
+    if package is not None:
+        return _Shape(package)
+    if typing.get_origin(plain) in _ITERATORS:
+        (item,) = typing.get_args(plain) or (Any,)
+        package = _package_of_columns(item) or _package_of_tuple(item)
+        if package is not None:
+            return _Shape(package, iterates=True)
     if _mentions_columns(plain):
-        correct = " or ".join(spelled for _, _, spelled in _VECTORS.values())
+        correct = " or ".join(spelled for _, spelled in _VECTORS.values())
         raise AnnotationError(
-            f"`{name}`: {where} is annotated `{_spell(annotation)}`, which rudf does not run as a scalar function; "
-            f"write {correct} for a function of whole columns, or a plain type ({PLAIN}) for one of single values; "
-            "for iterators, data frames and aggregates use PySpark's pandas_udf or arrow_udf"
+            f"`{name}`: {where} is annotated `{_spell(annotation)}`, which rudf does not run; "
+            f"write {correct} for a function of whole columns, Iterator[...] of these or of a tuple of them for one "
+            f"that takes batches one after another, or a plain type ({PLAIN}) for one of single values"
         )
-    return FunctionKind.ROW
+    return _PLAIN_SHAPE
 
 
-def _vector_kind(annotation: Any) -> int | None:
-    """Return the kind of a type that stands for a column: ``pa.Array``, ``pd.Series`` or a subclass."""
+_ITERATORS = (collections.abc.Iterator, collections.abc.Iterable, collections.abc.Generator)
+
+
+def _package_of_columns(annotation: Any) -> str | None:
+    """Return the package of a type that stands for a column: an array, a Series, a DataFrame, or a subclass."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        packages = {_package_of_columns(member) for member in typing.get_args(annotation)}
+        return packages.pop() if len(packages) == 1 else None
     for base in annotation.__mro__ if isinstance(annotation, type) else ():
-        meant, kind, _ = _VECTORS.get(_package(base), (None, None, None))
-        if base.__name__ == meant:
-            return kind
+        package = _package(base)
+        if package in _VECTORS and base.__name__ in _VECTORS[package][0]:
+            return package
     return None
+
+
+def _package_of_tuple(annotation: Any) -> str | None:
+    """Return the package of a tuple's columns."""
+    if typing.get_origin(annotation) is not tuple:
+        return None
+    packages = {_package_of_columns(item) for item in typing.get_args(annotation) if item is not Ellipsis}
+    return packages.pop() if len(packages) == 1 else None
 
 
 def _mentions_columns(annotation: Any) -> bool:
@@ -175,25 +221,36 @@ def _package(kind: type) -> str:
     return kind.__module__.split(".")[0]
 
 
-def _one_kind(kinds: dict[str, int | None], returned: int | None, name: str) -> int:
+def _one_kind(shapes: dict[str, _Shape | None], returned: _Shape | None, name: str) -> int:
     """Return the kind that all parameters and the return value agree on."""
-    every = [*kinds.values(), returned]
-    wanted = next((kind for kind in every if kind not in (None, FunctionKind.ROW)), FunctionKind.ROW)
-    if wanted is None or wanted == FunctionKind.ROW:
+    every = [*shapes.values(), returned]
+    wanted = next((shape for shape in every if shape is not None and shape.package is not None), _PLAIN_SHAPE)
+    if wanted.package is None:
         return FunctionKind.ROW
-    spelled = next(spelled for _, kind, spelled in _VECTORS.values() if kind == wanted)
-    for parameter, kind in kinds.items():
-        if kind != wanted:
+    spelled = _VECTORS[wanted.package][1]
+    if wanted.iterates:
+        spelled = f"Iterator[{spelled}]"
+    for parameter, shape in shapes.items():
+        if shape != wanted:
             raise AnnotationError(
                 f"`{name}`: parameter `{parameter}` has to be annotated `{spelled}` like the others: "
                 "a function takes either whole columns or single values"
             )
-    if returned is not None and returned != wanted:
+    if wanted.iterates and len(shapes) > 1:
         raise AnnotationError(
-            f"`{name}`: the return value has to be annotated `{spelled}` like the parameters: a function of whole "
-            "columns returns one of the same length (aggregates are PySpark's pandas_udf and arrow_udf)"
+            f"`{name}`: a function of iterators has one parameter; for several columns annotate it "
+            f"`Iterator[tuple[{_VECTORS[wanted.package][1]}, ...]]`"
         )
-    return wanted
+    if returned is None:
+        returned = wanted
+    gives = "value" if returned == _PLAIN_SHAPE else "iterator" if returned.iterates else "columns"
+    kind = _KINDS.get((wanted.package, wanted.iterates, gives)) if returned.package in (None, wanted.package) else None
+    if kind is None:
+        raise AnnotationError(
+            f"`{name}`: the return value has to be annotated `{spelled}` like the parameters, or with a plain type "
+            f"({PLAIN}) where the function gives one value for all rows of a group"
+        )
+    return kind
 
 
 def _without_none(annotation: Any) -> Any:
@@ -206,7 +263,7 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _return_type(annotation: Any, kind: int, name: str) -> DataType | None:
-    if kind != FunctionKind.ROW or annotation is None or annotation is Any:
+    if kind not in _GIVE_VALUES or annotation is None or annotation is Any:
         return None
     found = _SPARK_TYPES.get(_without_none(annotation)) if _hashable(annotation) else None
     if found is None:
@@ -218,6 +275,9 @@ def _return_type(annotation: Any, kind: int, name: str) -> DataType | None:
 
     return typing.cast("DataType", getattr(spark_types, found)())
 
+
+#: Kinds whose functions return a plain value, which tells the type.
+_GIVE_VALUES = {FunctionKind.ROW, *(kind for (_, _, gives), kind in _KINDS.items() if gives == "value")}
 
 _SPARK_TYPES: dict[Any, str] = {
     bool: "BooleanType",

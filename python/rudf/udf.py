@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import pyspark
 from pyspark.sql.types import DataType
@@ -176,8 +176,11 @@ def rudf(
     Returns
     -------
     RudfFunction
-        Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` one of pandas Series (both
-        need a return type); otherwise it is called with the plain values of each row, ``None`` for null.
+        Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` (``pd.DataFrame`` for
+        structs) one of pandas objects, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches
+        one after another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
+        aggregate of a group or a window. Otherwise it is called with the plain values of each row, ``None`` for null.
+        Of a class with ``eval`` a table function is made, as ``pyspark.sql.functions.udtf`` does.
 
     Examples
     --------
@@ -202,13 +205,15 @@ def rudf(
 
 
 def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeout: float | None = None) -> RudfFunction:
+    if inspect.isclass(func) and hasattr(func, "eval"):
+        return cast("RudfFunction", _table_function(func, return_type, timeout))
     if not callable(func):
         raise TypeError(f"@rudf needs a function, and was given {func!r}")
     signature = read_annotations(func, return_type is not None)
-    if signature.kind == FunctionKind.ARROW and not hasattr(PythonEvalType, "SQL_SCALAR_ARROW_UDF"):
+    if signature.kind not in vars(PythonEvalType).values():
         raise AnnotationError(
-            f"`{name_of(func)}`: functions of pyarrow arrays need PySpark 4.1 or newer, and this is "
-            f"{pyspark.__version__}; annotate it with pd.Series, or with plain types"
+            f"`{name_of(func)}`: functions of this kind (eval type {signature.kind}) need a newer PySpark than "
+            f"{pyspark.__version__}: those of pyarrow arrays 4.1, aggregates over iterators 4.2"
         )
     if return_type is None:
         return_type = signature.return_type
@@ -217,8 +222,21 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeou
     return RudfFunction(func, return_type, signature.kind, timeout=timeout)
 
 
+def _table_function(handler: type, return_type: DataTypeOrString | None, timeout: float | None) -> Any:
+    """Make a table function of a class with ``eval``: PySpark's own, which rudf runs like those of ``udtf``."""
+    from pyspark.sql.functions import udtf
+
+    if timeout is not None:
+        raise AnnotationError(f"`{name_of(handler)}` is a table function, and these have no timeout of their own")
+    return udtf(handler, returnType=cast("Any", return_type))
+
+
+#: Kinds whose functions return columns.
+_OF_COLUMNS = {FunctionKind.PANDAS, FunctionKind.ARROW, FunctionKind.PANDAS_ITERATOR, FunctionKind.ARROW_ITERATOR}
+
+
 def _no_return_type(name: str, kind: int) -> str:
-    if kind == FunctionKind.ROW:
+    if kind not in _OF_COLUMNS:
         return (
             f"`{name}` has no return type: annotate the return value with {PLAIN} (as in `-> float`), "
             'or give the type to the decorator, as in @rudf("double")'

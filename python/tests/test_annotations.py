@@ -56,6 +56,42 @@ def test_arrays_and_series_tell_the_kind() -> None:
     assert read_annotations(series, typed=True).kind == FunctionKind.PANDAS
 
 
+Pairs = Iterator[tuple[pa.Array, pa.Array]]
+
+
+def _iterates(x: Iterator[pd.Series]) -> Iterator[pd.Series]: ...
+def _iterates_pairs(x: Iterator[tuple[pd.Series, pd.DataFrame]]) -> Iterator[pd.Series]: ...
+def _iterates_arrays(x: Iterator[tuple[pa.Array, ...]]) -> Iterator[pa.Array]: ...
+def _structs(x: pd.DataFrame, y: pd.Series | pd.DataFrame) -> pd.DataFrame: ...
+def _total(x: pd.Series, y: pd.Series) -> float: ...
+def _arrow_total(x: pa.Array) -> int: ...
+def _label(x: pd.Series) -> str | None: ...
+def _batches(x: Iterator[pd.Series]) -> int: ...
+def _arrow_batches(x: Pairs) -> bool: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "returned"),
+    [
+        (_iterates, FunctionKind.PANDAS_ITERATOR, None),
+        (_iterates_pairs, FunctionKind.PANDAS_ITERATOR, None),
+        (_iterates_arrays, FunctionKind.ARROW_ITERATOR, None),
+        (_structs, FunctionKind.PANDAS, None),
+        (_total, FunctionKind.PANDAS_AGGREGATE, T.DoubleType()),
+        (_arrow_total, FunctionKind.ARROW_AGGREGATE, T.LongType()),
+        (_label, FunctionKind.PANDAS_AGGREGATE, T.StringType()),
+        (_batches, FunctionKind.PANDAS_ITERATOR_AGGREGATE, T.LongType()),
+        (_arrow_batches, FunctionKind.ARROW_ITERATOR_AGGREGATE, T.BooleanType()),
+    ],
+)
+def test_iterators_and_aggregates_are_told_by_what_they_take_and_return(
+    function: Any, kind: int, returned: T.DataType | None
+) -> None:
+    signature = read_annotations(function)
+    assert (signature.kind, signature.return_type) == (kind, returned)
+    assert rudf("string")(function).evalType == kind
+
+
 def test_annotations_of_partials_and_callables_are_read() -> None:
     class Scaled:
         def __call__(self, x: float) -> float:
@@ -104,13 +140,15 @@ def test_without_a_type_the_error_says_what_to_write(function: Any, message: str
         rudf(function)
 
 
-def _scalar_result(x: pd.Series) -> float: ...
+def _iterator_of_columns(x: pd.Series) -> Iterator[pd.Series]: ...
+def _columns_of_iterator(x: Iterator[pa.Array]) -> pa.Array: ...
+def _two_iterators(x: Iterator[pa.Array], y: Iterator[pa.Array]) -> Iterator[pa.Array]: ...
+def _other_columns(x: pd.Series) -> pa.Array: ...
+def _mixed_pairs(x: Iterator[tuple[pd.Series, pa.Array]]) -> Iterator[pd.Series]: ...
 def _mixed(x: pa.Array, y: float) -> pa.Array: ...
 def _one_bare(x: pd.Series, y) -> pd.Series: ...
 def _two_kinds(x: pa.Array, y: pd.Series) -> pa.Array: ...
 def _chunked(x: pa.ChunkedArray) -> pa.ChunkedArray: ...
-def _frame(x: pd.DataFrame) -> pd.Series: ...
-def _iterator(x: Iterator[pd.Series]) -> Iterator[pd.Series]: ...
 def _numpy(x: np.ndarray) -> np.ndarray: ...
 def _only_returned(x: float) -> pd.Series: ...
 
@@ -118,13 +156,15 @@ def _only_returned(x: float) -> pd.Series: ...
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (_scalar_result, r"the return value has to be annotated `pd.Series` like the parameters"),
+        (_iterator_of_columns, r"the return value has to be annotated `pd.Series` like the parameters"),
+        (_columns_of_iterator, r"the return value has to be annotated `Iterator\[pa.Array\]` like the parameters"),
+        (_two_iterators, r"a function of iterators has one parameter.*`Iterator\[tuple\[pa.Array, ...\]\]`"),
+        (_other_columns, r"the return value has to be annotated `pd.Series`"),
+        (_mixed_pairs, r"parameter `x` is annotated `.*Iterator\[.*tuple\[.*`, which rudf does not run"),
         (_mixed, r"`_mixed`: parameter `y` has to be annotated `pa.Array` like the others"),
         (_one_bare, r"parameter `y` has to be annotated `pd.Series`"),
         (_two_kinds, r"parameter `y` has to be annotated `pa.Array`"),
         (_chunked, r"parameter `x` is annotated `ChunkedArray`.*write pa.Array or pd.Series"),
-        (_frame, r"parameter `x` is annotated `DataFrame`"),
-        (_iterator, r"parameter `x` is annotated `.*Iterator\[.*Series\]`.*pandas_udf"),
         (_numpy, r"parameter `x` is annotated `ndarray`"),
         (_only_returned, r"parameter `x` has to be annotated `pd.Series`"),
     ],

@@ -5,6 +5,7 @@ Rows come sorted by their keys; a column of booleans marks those that begin a gr
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["combined", "frame_bounds", "in_groups", "starts_of"]
+__all__ = ["combined", "frame_bounds", "in_groups", "in_runs", "starts_of"]
 
 
 def starts_of(marks: pa.Array) -> np.ndarray:
@@ -45,6 +46,33 @@ def in_groups(
             pass
 
 
+def in_runs(
+    batches: Iterable[tuple[pa.RecordBatch, np.ndarray]],
+) -> Iterator[tuple[pa.RecordBatch, list[tuple[int, int]]]]:
+    """Yield record batches of whole groups, with where each group begins and ends (the row behind its last).
+
+    Groups that lie in one of the batches stay there; one that goes on in the next is put together and comes alone.
+    """
+    unfinished: list[pa.RecordBatch] = []
+    for batch, starts in batches:
+        if not len(starts):
+            unfinished.append(batch)
+            continue
+        first, last = int(starts[0]), int(starts[-1])
+        if first:
+            unfinished.append(batch.slice(0, first))
+        if unfinished:
+            whole = combined(unfinished)
+            yield whole, [(0, whole.num_rows)]
+        if last > first:
+            bounds = (starts - first).tolist()
+            yield batch.slice(first, last - first), list(itertools.pairwise(bounds))
+        unfinished = [batch.slice(last)]
+    if unfinished:
+        whole = combined(unfinished)
+        yield whole, [(0, whole.num_rows)]
+
+
 class _Pieces:
     """The parts of batches that belong to one group each."""
 
@@ -59,7 +87,7 @@ class _Pieces:
             ends = [*starts.tolist(), batch.num_rows]
             if ends[0]:
                 yield False, batch.slice(0, ends[0])
-            for start, end in zip(ends, ends[1:]):
+            for start, end in itertools.pairwise(ends):
                 yield True, batch.slice(start, end - start)
 
     def of_one_group(self) -> Iterator[pa.RecordBatch]:

@@ -197,6 +197,9 @@ def _unpickle(command: bytes) -> tuple[Any, Any]:
     broadcast = getattr(sys.modules.get("pyspark.core.broadcast"), "Broadcast", None)
     if broadcast is not None and isinstance(loaded, broadcast):
         loaded = pickle.loads(loaded.value)
+    if isinstance(loaded, type):
+        # Of a table function the class is all there is.
+        loaded = loaded, None
     if "root" in _SPARK_FILES and "pyspark" in sys.modules:
         _set_files_root(_SPARK_FILES["root"])
     function, return_type = loaded

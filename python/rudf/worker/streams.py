@@ -7,7 +7,9 @@ construction. Here batches are taken and given.
 
 from __future__ import annotations
 
+import base64
 import json
+import pickle
 import time
 from collections import deque
 from types import SimpleNamespace
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rudf.worker.groups import combined, frame_bounds, in_groups, starts_of
+from rudf.worker.groups import combined, frame_bounds, in_groups, in_runs, starts_of
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -52,24 +54,22 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
         Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
         rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys. ``groups``, where
         functions take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
-        column marks the rows that begin a group.
+        column marks the rows that begin a group. ``table``: what PySpark is told of a table function; the first
+        ``keys`` columns come back before the results.
     time_zone : str
         The session's time zone.
     """
     import pyspark.worker
 
-    import pyspark.worker
-
     told = json.loads(spec)
     confs = told["conf"]
-    output = _OUTPUTS[told["output"]](stream, [function[1] for function in functions], time_zone)
+    output = _OUTPUTS[told["output"]](stream, _declared(functions, told), time_zone)
     if confs.get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
         output.operation = _CHECKED_BY_SPARK.get(kind)
     source = _source(told)(stream, output, told, functions, kind)
-    infos = [_info(function, source.offsets(function)) for function in functions]
     worker: Any = pyspark.worker
-    evaluate, *_ = worker.read_udfs(_Unpickled(), infos, kind, worker.RunnerConf(confs), worker.EvalConf({}))
-    results = evaluate(0, source.feed())
+    runner_conf = worker.RunnerConf(confs)
+    results = source.results(worker, functions, runner_conf)
     try:
         for batch in results:
             output.put(batch)
@@ -85,11 +85,25 @@ _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
 #: Eval types whose functions get pandas objects, which they may write to.
 _PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
 
+#: Eval types whose functions take pandas objects of whole groups.
+_CONVERTED_TOGETHER = {201, 202, 203, 206}
+
 #: Eval types whose functions see how a group is cut into batches.
 _GROUP_ITERATOR_KINDS = {215, 216, 217, 254}
 
 
+def _declared(functions: list[Any], told: dict[str, Any]) -> list[Any]:
+    """Return the type of each function's results. That of a table function may be known only where it is called."""
+    if "table" not in told:
+        return [function[1] for function in functions]
+    from pyspark.sql.types import _parse_datatype_json_string
+
+    return [_parse_datatype_json_string(told["table"]["return_type"])]
+
+
 def _source(told: dict[str, Any]) -> type[_Batches]:
+    if "table" in told:
+        return _Table
     groups = told.get("groups")
     if groups is None:
         return _Batches
@@ -105,6 +119,9 @@ class _Unpickled:
 
     def _read_with_length(self, command: Any) -> Any:
         return command
+
+    def loads(self, pickled: bytes) -> Any:
+        return pickle.loads(pickled)
 
 
 def _info(function: Any, columns: list[int]) -> Any:
@@ -127,12 +144,24 @@ class _Batches:
         self._output = output
         self._names, self._nullable = told["names"], told["nullable"]
         self._as_struct = told["struct"]
+        self._kind = kind
         self._writable = kind in _PANDAS_KINDS
 
-    def offsets(self, function: Any) -> list[int]:
-        """Return what PySpark is told of a function's columns: their numbers in each batch."""
+    def columns(self, function: Any) -> list[int]:
+        """Return the numbers of a function's columns in the batches that it gets of."""
         columns: list[int] = function[2]
         return columns
+
+    def offsets(self, function: Any) -> list[int]:
+        """Return what PySpark is told of a function's columns."""
+        return self.columns(function)
+
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        """Run the functions by PySpark's code (`worker` is its module) over all batches."""
+        infos = [_info(function, self.offsets(function)) for function in functions]
+        evaluate, *_ = worker.read_udfs(_Unpickled(), infos, self._kind, conf, worker.EvalConf({}))
+        results: Iterator[pa.RecordBatch] = evaluate(0, self.feed())
+        return results
 
     def feed(self) -> Iterator[Any]:
         """Yield what PySpark's code takes: batches as they come."""
@@ -160,6 +189,56 @@ class _Batches:
         return pa.RecordBatch.from_arrays([pa.StructArray.from_arrays(columns, fields=fields)], ["_0"])
 
 
+class _Table(_Batches):
+    """Of a table function, which gets the rows' arguments, and whose results come with other columns of the rows."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        self._told = told["table"]
+        self._arguments = list(dict.fromkeys(functions[0][2]))
+        self._names = [f"_{number}" for number in range(len(self._arguments))]
+        self._nullable = [self._nullable[column] for column in self._arguments]
+
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        eval_conf = worker.EvalConf(self._eval_conf())
+        evaluate, *_ = worker.read_udtf(_Unpickled(), self._table_info(functions[0]), self._kind, conf, eval_conf)
+        results: Iterator[pa.RecordBatch] = evaluate(0, self.feed())
+        return results
+
+    def _table_info(self, function: Any) -> Any:
+        """Describe the function as PySpark's reader of its socket does."""
+        chain, _, columns, names = function
+        numbers = [self._arguments.index(column) for column in columns]
+        positional = len(columns) - len(names)
+        analyzed = self._told.get("analyzed")
+        return SimpleNamespace(
+            handler=chain[0],
+            args=numbers[:positional],
+            kwargs=dict(zip(names, numbers[positional:], strict=True)),
+            partition_child_indexes=self._told["partition_columns"],
+            pickled_analyze_result=None if analyzed is None else base64.b64decode(analyzed),
+            return_type=self._told["return_type"],
+            name=self._told["name"],
+        )
+
+    def _eval_conf(self) -> dict[str, str]:
+        """Return what PySpark's worker is told of the rows."""
+        fields = [
+            {"name": name, "type": json.loads(self._told["types"][column]), "nullable": True, "metadata": {}}
+            for name, column in zip(self._names, self._arguments)
+        ]
+        return {"input_type": json.dumps({"type": "struct", "fields": fields})}
+
+    def feed(self) -> Iterator[pa.RecordBatch]:
+        """Yield the arguments of each batch."""
+        for columns, rows in self._received():
+            self._output.expect_rows(columns[: self._told["keys"]], rows)
+            if self._arguments:
+                yield self._batch([columns[column] for column in self._arguments])
+            else:
+                yield pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+
 class _Groups(_Batches):
     """The same, a group at a time. The last column marks the rows that begin a group."""
 
@@ -168,6 +247,17 @@ class _Groups(_Batches):
         self._keys, self._values = told["groups"]["keys"], told["groups"]["values"]
         most = int(told["conf"].get("spark.sql.execution.arrow.maxRecordsPerBatch", 0))
         self._most_rows = most if most > 0 and kind in _GROUP_ITERATOR_KINDS else None
+
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        if self._kind not in _CONVERTED_TOGETHER:
+            return super().results(worker, functions, conf)
+        infos = [_info(function, self.columns(function)) for function in functions]
+        read = [worker.read_single_udf(_Unpickled(), info, self._kind, conf, n) for n, info in enumerate(infos)]
+        return self.evaluate(read, conf)
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        """Run functions of pandas objects, which are as PySpark has read them."""
+        raise NotImplementedError
 
     def feed(self) -> Iterator[Any]:
         """Yield an iterator of batches a group."""
@@ -185,6 +275,12 @@ class _Groups(_Batches):
 
 class _MappedGroups(_Groups):
     """Of maps over groups."""
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_maps
+
+        runs = in_runs(self._marked())
+        return evaluate_maps(runs, functions[0], self._keys, self._values, Conversion(conf))
 
     def offsets(self, function: Any) -> list[int]:
         return _key_and_value_offsets(self._keys, self._values)
@@ -204,7 +300,7 @@ class _Arguments(_Groups):
         self._nullable = [self._nullable[column] for column in self._arguments]
         self._names = [f"_{number}" for number in range(len(self._arguments))]
 
-    def offsets(self, function: Any) -> list[int]:
+    def columns(self, function: Any) -> list[int]:
         return [self._arguments.index(column) for column in function[2]]
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
@@ -218,6 +314,11 @@ class _AggregatedGroups(_Arguments):
         self._output.expect_groups([columns[key].take(pa.array(starts)) for key in self._keys], len(starts))
         return super()._begun(columns, starts)
 
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_aggregates
+
+        return evaluate_aggregates(in_runs(self._marked()), functions, Conversion(conf))
+
 
 class _Windows(_Arguments):
     """Of aggregates over windows: whole groups, with the bounds of each row's frame in columns before the others."""
@@ -227,6 +328,7 @@ class _Windows(_Arguments):
         frames = told["groups"]["frames"]
         bounded = [frame for frame in frames if "lower" in frame or "upper" in frame]
         self._bounded = [frame for number, frame in enumerate(bounded) if frame not in bounded[:number]]
+        self._frames = frames
         self._functions = iter(frames)
         self._names = [f"_{2 * len(self._bounded) + number}" for number in range(len(self._arguments))]
         told["conf"]["window_bound_types"] = ",".join(
@@ -236,11 +338,16 @@ class _Windows(_Arguments):
     def offsets(self, function: Any) -> list[int]:
         # Asked for one function after another.
         frame = next(self._functions)
-        columns = [2 * len(self._bounded) + column for column in super().offsets(function)]
+        columns = [2 * len(self._bounded) + column for column in self.columns(function)]
         if frame not in self._bounded:
             return columns
         begin = 2 * self._bounded.index(frame)
         return [begin, begin + 1, *columns]
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_windows
+
+        return evaluate_windows(in_runs(self._marked()), functions, self._frames, Conversion(conf))
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
         # The last of them marks rows of another order than the one before.
@@ -264,6 +371,13 @@ class _Cogroups(_Groups):
         self._split = 1 + max(self._values)
         self._other_keys, self._other_values = other["keys"], other["values"]
         self._names, self._nullable = [*self._names, ""], [*self._nullable, False]
+
+    def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.pandas_groups import Conversion, evaluate_cogroups
+
+        right = [[self._split + column for column in columns] for columns in (self._other_keys, self._other_values)]
+        sides = (self._keys, self._values), (right[0], right[1])
+        return evaluate_cogroups(in_runs(self._marked()), functions[0], *sides, Conversion(conf))
 
     def offsets(self, function: Any) -> list[int]:
         return _key_and_value_offsets(self._keys, self._values) + _key_and_value_offsets(
@@ -318,6 +432,9 @@ class _Output:
 
     def expect_groups(self, keys: list[pa.Array], groups: int) -> None:
         """Learn the keys of groups that begin in a batch that has been taken."""
+
+    def expect_rows(self, columns: list[pa.Array], rows: int) -> None:
+        """Learn the columns of a batch that come back beside the results of its rows."""
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Take one batch of results."""
@@ -438,7 +555,52 @@ class _KeyedOutput(_Output):
         return parts[0] if len(parts) == 1 else [pa.concat_arrays(chunks) for chunks in zip(*parts)]
 
 
-_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput}
+class _TableOutput(_StructOutput):
+    """Results of table functions: rows of a struct, after other columns of the row that they are results of.
+
+    One batch of results after another belongs to one row after another; what comes after the last row, as ``terminate``
+    gives it, belongs to the last.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        #: Columns of batches, how many rows they have, and how many of these have had their results.
+        self._rows_of: deque[tuple[list[pa.Array], int]] = deque()
+        self._done = 0
+        #: Of each batch of results that waits, the columns beside it.
+        self._beside: list[list[pa.Array]] = []
+
+    def expect_rows(self, columns: list[pa.Array], rows: int) -> None:
+        if rows:
+            self._rows_of.append((columns, rows))
+
+    def put(self, batch: pa.RecordBatch) -> None:
+        columns, row = self._next_row()
+        if batch.num_rows:
+            index = pa.array(np.full(batch.num_rows, row))
+            self._beside.append([column.take(index) for column in columns])
+        super().put(batch)
+
+    def _next_row(self) -> tuple[list[pa.Array], int]:
+        while len(self._rows_of) > 1 and self._done == self._rows_of[0][1]:
+            self._rows_of.popleft()
+            self._done = 0
+        if not self._rows_of:
+            return [], 0
+        columns, rows = self._rows_of[0]
+        row = min(self._done, rows - 1)
+        self._done = min(self._done + 1, rows)
+        return columns, row
+
+    def flush(self) -> None:
+        if self._waiting:
+            rows, columns = self._rows, self._take()
+            beside, self._beside = self._beside, []
+            joined = [pa.concat_arrays(parts) for parts in zip(*beside, strict=True)]
+            self._stream.send(joined + columns, rows)
+
+
+_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput, "table": _TableOutput}
 
 
 def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:

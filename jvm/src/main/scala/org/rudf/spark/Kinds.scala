@@ -26,6 +26,8 @@ private[spark] object EvalType {
   val GroupedAggregateArrow = 252
   val WindowArrow = 253
   val GroupedAggregateArrowIterator = 254
+  /** `udtf` over Arrow. */
+  val ArrowTable = 301
 }
 
 /** Which kinds there are, and what rudf does with them. */
@@ -41,7 +43,7 @@ private[spark] object Kinds {
     GroupedMapArrowIterator -> "functions of applyInArrow over iterators", GroupedAggregatePandas -> "pandas aggregates",
     GroupedAggregatePandasIterator -> "pandas aggregates over iterators", GroupedAggregateArrow -> "Arrow aggregates", GroupedAggregateArrowIterator -> "Arrow aggregates over iterators",
     WindowPandas -> "pandas functions over windows", WindowArrow -> "Arrow functions over windows", CogroupedMapPandas -> "functions of cogrouped applyInPandas",
-    CogroupedMapArrow -> "functions of cogrouped applyInArrow", 300 -> "table functions", 301 -> "table functions over Arrow",
+    CogroupedMapArrow -> "functions of cogrouped applyInArrow", 300 -> "table functions", ArrowTable -> "table functions over Arrow",
     302 -> "Arrow table functions", 208 -> "functions with state", 211 -> "functions with state", 212 -> "functions with state",
     213 -> "functions with state", 214 -> "functions with state")
 
@@ -50,7 +52,8 @@ private[spark] object Kinds {
   /** Run by PySpark's own code over a stream of batches. */
   val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow, GroupedMapPandas,
     GroupedMapPandasIterator, GroupedMapArrow, GroupedMapArrowIterator, GroupedAggregatePandas, GroupedAggregatePandasIterator,
-    GroupedAggregateArrow, GroupedAggregateArrowIterator, WindowPandas, WindowArrow, CogroupedMapPandas, CogroupedMapArrow)
+    GroupedAggregateArrow, GroupedAggregateArrowIterator, WindowPandas, WindowArrow, CogroupedMapPandas, CogroupedMapArrow,
+    ArrowTable)
 
   val supported: Set[Int] = streams ++ Set(ArrowBatched, ScalarPandas, ScalarArrow)
 
@@ -65,5 +68,5 @@ private[spark] object Kinds {
     "arrow_udf" -> Set(ScalarArrow, ScalarArrowIterator, GroupedAggregateArrow, WindowArrow,
       GroupedAggregateArrowIterator), "mapInPandas" -> Set(MapPandas),
     "mapInArrow" -> Set(MapArrow), "applyInPandas" -> Set(GroupedMapPandas, GroupedMapPandasIterator, CogroupedMapPandas),
-    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(300, 301), "arrow_udtf" -> Set(302))
+    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(300, ArrowTable), "arrow_udtf" -> Set(302))
 }

@@ -22,7 +22,7 @@ case class RudfAggregateExec(grouping: Seq[NamedExpression], aggregates: Seq[Agg
       last = Seq(GroupStart(keys)))
   }
 
-  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, isStruct = false)
+  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, None)
 
   override protected def stock(rows: SparkPlan): SparkPlan =
     SparkAccess.aggregateExec(grouping, aggregates, output, rows, udfs.head.evalType).getOrElse(

@@ -53,7 +53,7 @@ case class RudfCogroupsExec(leftGroup: Seq[Attribute], rightGroup: Seq[Attribute
 
   override protected def doExecuteColumnar(): RDD[ColumnarBatch] = {
     val layout = new RowLayout(laidOut.map(c => ColumnForm.of(c.dataType)).toArray, laidOut.length, evaluationPlan.maxRows, evaluationPlan.maxBytes)
-    val (run, columns) = (TaskRunner(evaluationPlan, metrics, Seq(udf)), new WholeResults(output, isStruct = true))
+    val (run, columns) = (TaskRunner(evaluationPlan, metrics, Seq(udf)), new WholeResults(output, Some(0)))
     val (expressions, sides) = (laidOut, CogroupSides(leftGroup, left.output, rightGroup, right.output))
     val both = left.execute().zipPartitions(right.execute())((l, r) => Iterator((l, r)))
     new RudfOrStockRDD[(Iterator[InternalRow], Iterator[InternalRow]), ColumnarBatch](both,

@@ -24,7 +24,7 @@ case class RudfGroupsExec(grouping: Seq[Attribute], udf: PythonUDF, override val
 
   private def isArrow: Boolean = !Kinds.pandas.contains(udf.evalType)
 
-  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, isStruct = true)
+  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, Some(0))
 
   override protected def stock(rows: SparkPlan): SparkPlan =
     if (isArrow) FlatMapGroupsInArrowExec(grouping, udf, output, rows)

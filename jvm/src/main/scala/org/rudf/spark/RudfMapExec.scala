@@ -16,7 +16,7 @@ case class RudfMapExec(udf: PythonUDF, override val output: Seq[Attribute], chil
   override protected def plan: EvaluationPlan =
     EvaluationPlan.ofRows(udf, conf, child.output, StreamSpec.rows(child.output, conf))
 
-  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, isStruct = true)
+  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, Some(0))
 
   override protected def stock(rows: SparkPlan): SparkPlan =
     if (udf.evalType == EvalType.MapPandas) MapInPandasExec(udf, output, rows, false, None)

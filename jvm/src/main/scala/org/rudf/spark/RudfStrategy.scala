@@ -1,6 +1,6 @@
 package org.rudf.spark
 
-import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedExpression, PythonUDF, SortOrder, WindowFunctionType}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedExpression, PythonUDF, PythonUDTF, SortOrder, WindowFunctionType}
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 import org.apache.spark.sql.catalyst.planning.{PhysicalAggregation, PhysicalWindow}
 import org.apache.spark.sql.catalyst.plans.logical._
@@ -33,6 +33,9 @@ object RudfStrategy extends SparkStrategy {
       cogroups(leftKeys, rightKeys, function, output, left, right)(FlatMapCoGroupsInPandasExec(_, _, function, output, _, _)).toSeq
     case FlatMapCoGroupsInArrow(leftKeys, rightKeys, function: PythonUDF, output, left, right) =>
       cogroups(leftKeys, rightKeys, function, output, left, right)(FlatMapCoGroupsInArrowExec(_, _, function, output, _, _)).toSeq
+    case ArrowEvalPythonUDTF(udtf, requiredChildOutput, resultAttrs, child, evalType) =>
+      table(udtf, requiredChildOutput, resultAttrs, child)(
+        ArrowEvalPythonUDTFExec(udtf, requiredChildOutput, resultAttrs, _, evalType)).toSeq
     case PhysicalWindow(WindowFunctionType.Python, expressions, partitionSpec, orderSpec, child) =>
       windows(expressions, partitionSpec, orderSpec, child).toSeq
     case aggregation: Aggregate if !aggregation.isStreaming => aggregates(aggregation).toSeq
@@ -109,6 +112,17 @@ object RudfStrategy extends SparkStrategy {
         case Some(why) => this.left(Seq(udf), why, stock(leftGroup, rightGroup, planLater(left), planLater(right)))
       }
     }
+
+  private def table(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], resultAttrs: Seq[Attribute], child: LogicalPlan)(
+      stock: SparkPlan => SparkPlan): Option[SparkPlan] = {
+    val function = Tables.function(udtf)
+    Support.candidate(function, SQLConf.get).map { candidate =>
+      Support.refusal(Seq(candidate), udtf.evalType, SQLConf.get).orElse(Support.columnsRefusal(requiredChildOutput)) match {
+        case None => RudfTableExec(udtf, requiredChildOutput, resultAttrs, planLater(child))
+        case Some(why) => left(Seq(function), why, stock(planLater(child)))
+      }
+    }
+  }
 
   private def windows(expressions: Seq[NamedExpression], partitionSpec: Seq[Expression], orderSpec: Seq[SortOrder],
       child: LogicalPlan): Option[SparkPlan] = {

@@ -80,10 +80,11 @@ private[spark] trait StreamResults extends Serializable {
 /**
  * Results that are all of the output.
  *
- * @param isStruct whether they come as the fields of one column
+ * @param plain how many come as columns, where the others are the fields of one more column
  */
-private[spark] final class WholeResults(output: Seq[Attribute], isStruct: Boolean) extends StreamResults {
-  private val rowType = StructType(output.map(a => StructField(a.name, a.dataType, a.nullable)))
+private[spark] final class WholeResults(output: Seq[Attribute], plain: Option[Int]) extends StreamResults {
+  private val (columns, fields) = output.splitAt(plain.getOrElse(output.length))
+  private val rowType = StructType(fields.map(a => StructField(a.name, a.dataType, a.nullable)))
 
   override def pairs: Boolean = false
 
@@ -93,9 +94,13 @@ private[spark] final class WholeResults(output: Seq[Attribute], isStruct: Boolea
       new ColumnarBatch(vectors(results), results.rows.toInt)
     }
 
-  private def vectors(results: EvaluatedBatch): Array[ColumnVector] =
-    if (isStruct) {
-      val rows = new RudfColumnVector(rowType, results.descriptors, 0L).ownedBy(results)
-      rowType.indices.map(i => rows.getChild(i): ColumnVector).toArray
-    } else RudfVectors.results(results, output).toArray
+  private def vectors(results: EvaluatedBatch): Array[ColumnVector] = {
+    val first: Seq[ColumnVector] = RudfVectors.results(results, columns)
+    if (plain.isEmpty) first.toArray
+    else {
+      val rows = new RudfColumnVector(rowType, results.descriptors + columns.length.toLong * BatchLayout.DESCRIPTOR_BYTES, 0L)
+        .ownedBy(results)
+      (first ++ rowType.indices.map(i => rows.getChild(i): ColumnVector)).toArray
+    }
+  }
 }

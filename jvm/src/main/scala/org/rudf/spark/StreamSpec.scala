@@ -12,14 +12,17 @@ import org.apache.spark.sql.types.DataType
 /**
  * What `rudf.worker.streams` is told of a stream; the names are those of its `run`.
  *
- * @param output `struct`, `aligned` or `keyed`
+ * @param output `struct`, `aligned`, `keyed` or `table`
  * @param groups where functions take groups of rows: then the last column marks the rows that begin one
+ * @param table  of a table function
+ * @param keys   how many columns, from the first, come back before the results
  */
 private[spark] final case class StreamSpec(names: Seq[String], nullable: Seq[Boolean], asStruct: Boolean,
-    conf: Map[String, String], output: String, groups: Option[GroupColumns] = None) {
+    conf: Map[String, String], output: String, groups: Option[GroupColumns] = None, table: Option[TableSpec] = None,
+    inputTypes: Seq[String] = Nil, keys: Int = 0) {
 
   /** The columns that come back before the results. */
-  def returned: Seq[Int] = if (output == "keyed") groups.fold(Seq.empty[Int])(_.keys) else Nil
+  def returned: Seq[Int] = 0 until keys
 
   def write(node: ObjectNode): Unit = {
     val (columns, flags) = (node.putArray("names"), node.putArray("nullable"))
@@ -27,6 +30,13 @@ private[spark] final case class StreamSpec(names: Seq[String], nullable: Seq[Boo
     nullable.foreach(flag => flags.add(flag))
     node.put("struct", asStruct).put("output", output)
     groups.foreach(_.write(node.putObject("groups")))
+    table.foreach { function =>
+      val told = node.putObject("table").put("name", function.name).put("return_type", function.returnType)
+      val (columns, types) = (told.put("keys", keys).putArray("partition_columns"), told.putArray("types"))
+      function.partitionColumns.foreach(i => columns.add(i))
+      inputTypes.foreach(t => types.add(t))
+      function.analyzed.foreach(told.put("analyzed", _))
+    }
     val confs = node.putObject("conf")
     conf.foreach { case (name, value) => confs.put(name, value) }
   }
@@ -90,7 +100,12 @@ private[spark] object StreamSpec {
 
   /** Aggregates, whose results come with the keys of their groups, which are the first columns. */
   def aggregates(inputs: Seq[Expression], keys: Int, conf: SQLConf): StreamSpec =
-    columns(inputs.init, conf).copy(output = "keyed", groups = Some(GroupColumns(0 until keys, Nil)))
+    columns(inputs.init, conf).copy(output = "keyed", groups = Some(GroupColumns(0 until keys, Nil)), keys = keys)
+
+  /** Table functions, whose results come with the columns of their row that are wanted, which are the first. */
+  def table(inputs: Seq[Expression], keys: Int, function: TableSpec, conf: SQLConf): StreamSpec =
+    columns(inputs, conf).copy(output = "table", table = Some(function), keys = keys,
+      inputTypes = inputs.map(_.dataType.json))
 }
 
 /** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */

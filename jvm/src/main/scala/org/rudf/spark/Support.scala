@@ -57,7 +57,7 @@ private[spark] object Support {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
     } else if (RudfConf.ofPySparksWorkers(conf, "tracebackDumpIntervalSeconds").exists(_ != "0")) {
       Some("workers are to write down where they are (spark.sql.execution.pyspark.udf.tracebackDumpIntervalSeconds)")
-    } else if (evalType == EvalType.ArrowBatched &&
+    } else if ((evalType == EvalType.ArrowBatched || evalType == EvalType.ArrowTable) &&
         RudfConf.flag(conf, "spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled", default = false)) {
       Some("the legacy pandas conversion is on (spark.sql.legacy.execution.pythonUDF.pandas.conversion.enabled)")
     } else if (evalType == EvalType.ScalarPandas &&
@@ -87,6 +87,9 @@ private[spark] object Support {
     else if (output.map(_.name).distinct.length < output.length) Some("two columns of its results have the same name")
     else typesRefusal(input, "its column").orElse(typesRefusal(output, "the column"))
   }
+
+  /** A sentence that says why columns do not come back beside the results of their rows, if so. */
+  def columnsRefusal(columns: Seq[Attribute]): Option[String] = typesRefusal(columns, "the column")
 
   /** A sentence that says why groups are not made by some keys, if so. */
   def keysRefusal(keys: Seq[Expression]): Option[String] =

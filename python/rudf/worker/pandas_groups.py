@@ -1,0 +1,346 @@
+"""Functions of pandas objects over groups, with one conversion for many groups.
+
+PySpark makes Series of the columns of each group, and Arrow arrays of its results, which takes about a millisecond a
+group however short it is. Here PySpark's own code converts whole batches, of which groups get slices, and results of
+several groups put together. Where that could make a difference, groups are converted one by one, as in PySpark: columns
+of a type whose dtype depends on whether there are nulls, results of different dtypes, and what cannot be converted.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pandas.api.types import is_object_dtype
+
+from rudf.worker.groups import frame_bounds, starts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Conversion", "evaluate_aggregates", "evaluate_cogroups", "evaluate_maps", "evaluate_windows"]
+
+#: A record batch of whole groups, and where each of them begins and ends.
+Run = tuple[pa.RecordBatch, list[tuple[int, int]]]
+
+#: Results of several groups are converted together: up to so many rows, or of so many bytes of input.
+_MOST_ROWS, _MOST_BYTES = 1 << 15, 4 << 20
+
+#: Slices share memory with the batch, and what is written to one stays its own: by themselves from pandas 3 on.
+_COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
+
+
+class Conversion:
+    """PySpark's conversions, with the confs of a session."""
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+
+    def series_of(self, batch: pa.RecordBatch) -> list[pd.Series]:
+        """Make a Series of each column."""
+        from pyspark.sql.conversion import ArrowBatchTransformer
+
+        made: list[pd.Series] = ArrowBatchTransformer.to_pandas(
+            batch, timezone=self._conf.timezone, prefer_int_ext_dtype=self._conf.prefer_int_ext_dtype
+        )
+        return made
+
+    def batch_of(self, data: list[Any], schema: Any) -> pa.RecordBatch:
+        """Make a record batch of Series and, for structs, DataFrames."""
+        from pyspark.sql.conversion import PandasToArrowConversion
+
+        return PandasToArrowConversion.convert(
+            data,
+            schema,
+            timezone=self._conf.timezone,
+            safecheck=self._conf.safecheck,
+            arrow_cast=True,
+            prefers_large_types=self._conf.use_large_var_types,
+            assign_cols_by_name=self._conf.assign_cols_by_name,
+            int_to_decimal_coercion_enabled=self._conf.int_to_decimal_coercion_enabled,
+        )
+
+    def verify(self, result: Any, declared: Any) -> None:
+        """Raise PySpark's error where a DataFrame has not the declared columns."""
+        from pyspark.worker import verify_pandas_result
+
+        verify_pandas_result(result, declared, self._conf.assign_cols_by_name, truncate_return_schema=False)
+
+
+class _Columns:
+    """The columns of a run as pandas objects, a group at a time."""
+
+    def __init__(self, batch: pa.RecordBatch, conversion: Conversion) -> None:
+        self._batch = batch
+        self._conversion = conversion
+        self._series: dict[int, pd.Series | None] = {}
+        self._frames: dict[tuple[int, ...], pd.DataFrame | None] = {}
+
+    def series(self, columns: Iterable[int], begin: int, end: int) -> list[pd.Series]:
+        """Return some columns of one group."""
+        return [self._one(column, begin, end) for column in columns]
+
+    def _one(self, column: int, begin: int, end: int) -> pd.Series:
+        whole = self._whole(column)
+        if whole is None:
+            return self._conversion.series_of(self._batch.select([column]).slice(begin, end - begin))[0]
+        return _slice(whole, begin, end)
+
+    def _whole(self, column: int) -> pd.Series | None:
+        """Return the column of all groups; None where they have to be converted one by one."""
+        if column not in self._series:
+            array = self._batch.column(column)
+            whole = array.null_count == 0 or _has_one_dtype(array.type)
+            self._series[column] = self._conversion.series_of(self._batch.select([column]))[0] if whole else None
+        return self._series[column]
+
+    def frame(self, columns: tuple[int, ...], begin: int, end: int) -> pd.DataFrame:
+        """Return some columns of one group as a DataFrame."""
+        if columns not in self._frames:
+            series = [self._whole(column) for column in columns]
+            self._frames[columns] = None if any(one is None for one in series) else pd.concat(series, axis=1)
+        frame = self._frames[columns]
+        if frame is None:
+            return pd.concat(self.series(columns, begin, end), axis=1)
+        return _slice(frame, begin, end)
+
+    def first(self, columns: Iterable[int], begin: int, end: int) -> tuple[Any, ...]:
+        """Return the values of a group's first row."""
+        return tuple(one.iloc[0] for one in self.series(columns, begin, end))
+
+
+def _slice(whole: Any, begin: int, end: int) -> Any:
+    """Take the rows of one group, numbered from 0."""
+    if begin == 0 and end == len(whole):
+        return whole if _COPY_ON_WRITE else whole.copy()
+    part = whole.iloc[begin:end]
+    if not _COPY_ON_WRITE:
+        part = part.copy()
+    part.index = pd.RangeIndex(end - begin)
+    return part
+
+
+def _has_one_dtype(kind: pa.DataType) -> bool:
+    """Tell whether Series of a type have the same dtype with nulls and without."""
+    types = pa.types
+    checks = (types.is_floating, types.is_string, types.is_binary, types.is_date, types.is_timestamp, types.is_decimal)
+    return any(check(kind) for check in checks)
+
+
+class _FrameResults:
+    """DataFrames that functions return, on their way to record batches."""
+
+    def __init__(self, declared: Any, conversion: Conversion) -> None:
+        from pyspark.sql.types import BinaryType, DateType, StringType, StructField, StructType, TimestampType
+
+        self._declared = declared
+        self._conversion = conversion
+        self._schema = StructType([StructField("_0", declared)])
+        self._names = pd.Index(declared.names)
+        #: Columns whose values are converted each by itself even if their dtype is object.
+        by_value = (StringType, BinaryType, DateType, TimestampType)
+        self._of_objects = [isinstance(field.dataType, by_value) for field in declared.fields]
+        self._waiting: list[pd.DataFrame] = []
+        self._dtypes: list[Any] = []
+        self._rows = 0
+        self._bytes = 0.0
+
+    def put(self, result: Any, cost: float) -> Iterator[pa.RecordBatch]:
+        """Take one result; `cost` is how many bytes of input it was made of."""
+        if type(result) is not pd.DataFrame or not result.columns.equals(self._names):
+            self._conversion.verify(result, self._declared)
+            yield from self.flush()
+            yield self._convert(result)
+            return
+        dtypes = result.dtypes.tolist()
+        if dtypes != self._dtypes:
+            yield from self.flush()
+            self._dtypes = dtypes
+        self._waiting.append(result)
+        self._rows += len(result)
+        self._bytes += cost
+        if self._rows >= _MOST_ROWS or self._bytes >= _MOST_BYTES or not self._may_wait(dtypes):
+            yield from self.flush()
+
+    def _may_wait(self, dtypes: list[Any]) -> bool:
+        return all(by_value or not is_object_dtype(dtype) for dtype, by_value in zip(dtypes, self._of_objects))
+
+    def flush(self) -> Iterator[pa.RecordBatch]:
+        """Convert what waits."""
+        frames, self._waiting, self._rows, self._bytes = self._waiting, [], 0, 0.0
+        if len(frames) > 1:
+            try:
+                together = self._convert(pd.concat(frames, ignore_index=True))
+            except Exception:
+                pass
+            else:
+                frames = []
+                yield together
+        for frame in frames:
+            yield self._convert(frame)
+
+    def _convert(self, frame: pd.DataFrame) -> pa.RecordBatch:
+        return self._conversion.batch_of([frame], self._schema)
+
+
+def evaluate_maps(
+    runs: Iterable[Run], function: Any, keys: list[int], values: list[int], conversion: Conversion
+) -> Iterator[pa.RecordBatch]:
+    """Run a function of ``applyInPandas``; `function` is as PySpark reads it."""
+    call, _, declared, arguments = function
+    results = _FrameResults(declared, conversion)
+    columns = tuple(values)
+    for batch, bounds in runs:
+        run = _Columns(batch, conversion)
+        cost = batch.nbytes / len(bounds)
+        for begin, end in bounds:
+            group = run.frame(columns, begin, end)
+            result = call(group) if arguments == 1 else call(run.first(keys, begin, end), group)
+            del group
+            yield from results.put(result, cost)
+            del result
+    yield from results.flush()
+
+
+#: Key columns and value columns of one side.
+Side = tuple[list[int], list[int]]
+
+
+def evaluate_cogroups(
+    runs: Iterable[Run], function: Any, left: Side, right: Side, conversion: Conversion
+) -> Iterator[pa.RecordBatch]:
+    """Run a function of two groups. The last column tells the rows of the right; columns count through both sides."""
+    call, _, declared, arguments = function
+    results = _FrameResults(declared, conversion)
+    for batch, bounds in runs:
+        of_right = batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)
+        sides = [_Columns(batch.filter(pa.array(mask)), conversion) for mask in (~of_right, of_right)]
+        # How many rows of the right there are before each row.
+        before = np.concatenate([[0], np.cumsum(of_right)])
+        cost = batch.nbytes / len(bounds)
+        for begin, end in bounds:
+            places = (begin - before[begin], end - before[end]), (before[begin], before[end])
+            frames = [
+                side.frame(tuple(columns[1]), first, last)
+                for side, columns, (first, last) in zip(sides, (left, right), places)
+            ]
+            if arguments == 2:
+                result = call(*frames)
+            else:
+                which = 0 if not frames[0].empty else 1
+                result = call(sides[which].first((left, right)[which][0], *places[which]), *frames)
+            del frames
+            yield from results.put(result, cost)
+            del result
+    yield from results.flush()
+
+
+class _Scalars:
+    """The values that one function returns, on their way to an array: a list of them for each group."""
+
+    #: Types of values of which a Series of many has the dtype of a Series of one.
+    _PLAIN = frozenset({float, int, bool, str, np.float64, np.float32, np.int64, np.int32, np.bool_})
+
+    def __init__(self, name: str, declared: Any, conversion: Conversion) -> None:
+        from pyspark.sql.types import StructField, StructType
+
+        self._schema = StructType([StructField(name, declared)])
+        self._conversion = conversion
+        self._groups: list[list[Any]] = []
+        self._kind: type | None = None
+        self._is_plain = True
+
+    def put(self, values: list[Any]) -> None:
+        """Take the values of one group."""
+        self._groups.append(values)
+        if self._is_plain:
+            kind = self._kind or (type(values[0]) if values else None)
+            self._kind = kind
+            self._is_plain = (kind is None or kind in self._PLAIN) and all(type(value) is kind for value in values)
+
+    def array(self) -> pa.Array:
+        """Convert all values that have been put since the last time."""
+        groups, self._groups, is_plain, self._is_plain, self._kind = self._groups, [], self._is_plain, True, None
+        if is_plain and len(groups) > 1:
+            try:
+                return self._convert([value for values in groups for value in values])
+            except Exception:
+                pass
+        return pa.concat_arrays([self._convert(values) for values in groups])
+
+    def _convert(self, values: list[Any]) -> pa.Array:
+        return self._conversion.batch_of([pd.Series(values)], self._schema).column(0)
+
+
+def evaluate_aggregates(runs: Iterable[Run], functions: list[Any], conversion: Conversion) -> Iterator[pa.RecordBatch]:
+    """Run aggregates; `functions` are as PySpark reads them."""
+    results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
+    names = [f"_{number}" for number in range(len(functions))]
+    groups = 0
+    for batch, bounds in runs:
+        run = _Columns(batch, conversion)
+        for begin, end in bounds:
+            # All functions get the same objects, as in PySpark.
+            group = run.series(range(batch.num_columns), begin, end)
+            for (call, columns, keywords, _), values in zip(functions, results):
+                named = {name: group[column] for name, column in keywords.items()}
+                values.put([call(*[group[column] for column in columns], **named)])
+            groups += 1
+            if groups == _MOST_ROWS:
+                yield pa.RecordBatch.from_arrays([values.array() for values in results], names)
+                groups = 0
+    if groups:
+        yield pa.RecordBatch.from_arrays([values.array() for values in results], names)
+
+
+def evaluate_windows(
+    runs: Iterable[Run], functions: list[Any], frames: list[dict[str, Any]], conversion: Conversion
+) -> Iterator[pa.RecordBatch]:
+    """Run aggregates over windows.
+
+    `functions` are ``(function, columns, keywords, type)`` each, with the numbers of the arguments alone; `frames` are
+    those of :func:`rudf.worker.groups.frame_bounds`. The last column marks the rows that have another order than the
+    one before.
+    """
+    results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
+    names = [f"_{number}" for number in range(len(functions))]
+    for batch, bounds in runs:
+        run = _Columns(batch, conversion)
+        marks = batch.column(batch.num_columns - 1)
+        lengths = np.array([end - begin for begin, end in bounds])
+        for begin, end in bounds:
+            group = run.series(range(batch.num_columns - 1), begin, end)
+            for (call, columns, keywords, _), frame, values in zip(functions, frames, results):
+                arguments = [group[column] for column in columns]
+                named = {name: group[column] for name, column in keywords.items()}
+                if _is_bounded(frame):
+                    orders = starts_of(marks.slice(begin, end - begin))
+                    values.put(_moving(call, arguments, named, frame_bounds(frame, end - begin, orders)))
+                else:
+                    values.put([call(*arguments, **named)])
+        group_of_row = pa.array(np.repeat(np.arange(len(bounds)), lengths))
+        arrays = [
+            values.array() if _is_bounded(frame) else values.array().take(group_of_row)
+            for frame, values in zip(frames, results)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, names)
+
+
+def _is_bounded(frame: dict[str, Any]) -> bool:
+    return "lower" in frame or "upper" in frame
+
+
+def _moving(
+    call: Any, arguments: list[pd.Series], named: dict[str, pd.Series], bounds: tuple[pa.Array, pa.Array]
+) -> list[Any]:
+    """Call a function for the frame of each row; frames share memory, as in PySpark."""
+    places = map(slice, bounds[0].to_pylist(), bounds[1].to_pylist())
+    positional = [one.iloc for one in arguments]
+    if not named:
+        return [call(*[one[place] for one in positional]) for place in places]
+    by_name = [(name, one.iloc) for name, one in named.items()]
+    return [
+        call(*[one[place] for one in positional], **{name: one[place] for name, one in by_name}) for place in places
+    ]

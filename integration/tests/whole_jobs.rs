@@ -304,9 +304,15 @@ fn a_temporary_folder_that_is_missing_full_or_not_for_programs_is_passed_over_on
             continue;
         };
         let target = scratch.join("results.json");
-        let options = format!("-Djava.io.tmpdir={}", folder.display());
+        // Spark cannot do without programs there: its codecs unpack theirs.
+        let conf = match name {
+            "noexec" => ("spark.rudf.unpack.dir", folder.display().to_string()),
+            _ => ("spark.executor.extraJavaOptions", format!("-Djava.io.tmpdir={}", folder.display())),
+        };
         let job = Job::new("left_to_spark", CLUSTER).unwrap().worker(PROCESS).argument(&target);
-        let finished = job.conf("spark.executor.extraJavaOptions", &options).run(&scratch).unwrap();
+        // The codec that Parquet has by default wants to unpack a library there, and knows no other place.
+        let job = job.conf("spark.sql.parquet.compression.codec", "uncompressed");
+        let finished = job.conf(conf.0, &conf.1).run(&scratch).unwrap();
         must_succeed(&finished);
         let results = read(&target);
         assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>(), "{name}");
@@ -324,7 +330,8 @@ impl<'a> Mount<'a> {
     fn of(folder: &'a Path, options: Option<&str>) -> Option<Self> {
         let Some(options) = options else { return Some(Self(None)) };
         std::fs::create_dir_all(folder).unwrap();
-        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder).status();
+        let mount =
+            std::process::Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder).status();
         mount.is_ok_and(|status| status.success()).then_some(Self(Some(folder)))
     }
 }

@@ -75,13 +75,8 @@ impl Over {
 
 impl BatchStream {
     pub(crate) fn new(link: Arc<Link>, session: u64, reader: BatchReader, first: Incoming) -> Self {
-        let mut state = State {
-            reader,
-            requests: VecDeque::new(),
-            batches: VecDeque::new(),
-            exhausted: false,
-            over: None,
-        };
+        let mut state =
+            State { reader, requests: VecDeque::new(), batches: VecDeque::new(), exhausted: false, over: None };
         state.note(first);
         Self { link, session, taken: AtomicU32::new(0), state: Mutex::new(state) }
     }
@@ -108,7 +103,9 @@ impl BatchStream {
                     return Ok(());
                 }
                 Err(LinkError::Control(ControlError::Socket(Errno::INTR))) => py.check_signals()?,
-                Ok(Some(Incoming { message, .. })) if message.kind == Kind::Close && message.session == self.session => {
+                Ok(Some(Incoming { message, .. }))
+                    if message.kind == Kind::Close && message.session == self.session =>
+                {
                     state.over = Some(Over::Closed);
                 }
                 Ok(_) | Err(_) => state.over = Some(Over::Gone),

@@ -129,9 +129,8 @@ impl Worker {
     /// Ends the session, and says whether another can follow.
     fn close(&mut self, py: Python<'_>, session: u64) -> Result<(), LinkError> {
         self.open = None;
-        let state = py
-            .import("rudf.worker.process")
-            .and_then(|module| module.call_method0("after_session")?.extract::<u32>());
+        let state =
+            py.import("rudf.worker.process").and_then(|module| module.call_method0("after_session")?.extract::<u32>());
         let code = state.unwrap_or_else(|error| {
             error.print(py);
             u32::MAX

@@ -318,9 +318,9 @@ impl ProcessSession {
             return None;
         }
         let elapsed = progress.since.elapsed();
-        let at = worker.whereabouts().filter(|at| {
-            !self.stream && at.batch == progress.answered && at.function < self.functions.len()
-        });
+        let at = worker
+            .whereabouts()
+            .filter(|at| !self.stream && at.batch == progress.answered && at.function < self.functions.len());
         let (limit, elapsed) = match at {
             Some(at) => {
                 let working = Duration::from_nanos(progress::now().saturating_sub(at.since));

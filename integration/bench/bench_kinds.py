@@ -7,11 +7,9 @@ moves and sorts the rows in the same way. The tax is what Python adds to it; the
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -24,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
 from bench_udf import table
 
-from side_by_side import compared, interleaved, plan_of, progress, start_session
+from side_by_side import HEADS, compared, conclude, interleaved, plan_of, progress, show, start_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -120,7 +118,7 @@ def main() -> None:
     print(
         f"{options.rows:,} rows, {options.groups:,} groups, {options.master}, Spark {spark.version}; median of {options.repeats}, seconds"
     )
-    print(f"{'case':<18}{'PySpark':>9}{'rudf':>9}{'floor':>9}{'end to end':>12}{'tax ratio':>11}")
+    print(f"{'case':<18}{HEADS}")
     results = []
     for case in cases(table(spark, options.rows), options.groups):
         if options.case and options.case not in case.name:
@@ -138,23 +136,9 @@ def main() -> None:
             options.repeats,
         )
         results.append({"case": case.name, **compared(times)})
-        print(
-            f"{case.name:<18}{times['pyspark']:>9.3f}{times['rudf']:>9.3f}{times['floor']:>9.3f}"
-            f"{results[-1]['ratio']:>11.1f}x{results[-1]['tax_ratio']:>10.1f}x",
-            flush=True,
-        )
-    mean = statistics.geometric_mean(max(r["tax_ratio"], 0.01) for r in results)
-    print(f"geometric mean of the tax ratios: {mean:.1f}x")
-    if options.json:
-        document: dict[str, Any] = {name: getattr(options, name) for name in ("rows", "groups", "master", "repeats")}
-        document |= {
-            "spark": spark.version,
-            "python": sys.version.split()[0],
-            "tax_ratio_mean": mean,
-            "results": results,
-        }
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    spark.stop()
+        show(f"{case.name:<18}", results[-1])
+    asked = {name: getattr(options, name) for name in ("rows", "groups", "master", "repeats")}
+    conclude(spark, results, asked, options.json)
 
 
 if __name__ == "__main__":

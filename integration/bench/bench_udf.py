@@ -7,8 +7,6 @@ without any Python. The tax is what a Python function adds to it; the tax ratio 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +18,18 @@ import pyarrow.compute as pc
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
 from rudf import rudf
-from side_by_side import CACHE, compared, interleaved, progress, runs_in_rudf, start_session, stock_udf
+from side_by_side import (
+    CACHE,
+    HEADS,
+    compared,
+    conclude,
+    interleaved,
+    progress,
+    runs_in_rudf,
+    show,
+    start_session,
+    stock_udf,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +121,7 @@ def main() -> None:
     print(
         f"{options.rows:,} rows, {options.master}, worker {options.worker}, Spark {spark.version}; median of {options.repeats}, seconds"
     )
-    print(f"{'case':<16}{'child':<10}{'PySpark':>9}{'rudf':>9}{'floor':>9}{'end to end':>12}{'tax ratio':>11}")
+    print(f"{'case':<16}{'child':<10}{HEADS}")
     results = []
     for case in CASES:
         if options.case and options.case not in case.function.__name__:
@@ -120,26 +129,9 @@ def main() -> None:
         for child_name, child in children.items():
             result = measure(case, child, options.repeats) | {"case": case.function.__name__, "child": child_name}
             results.append(result)
-            print(
-                f"{result['case']:<16}{child_name:<10}{result['pyspark']:>9.3f}{result['rudf']:>9.3f}{result['floor']:>9.3f}"
-                f"{result['ratio']:>11.1f}x{result['tax_ratio']:>10.1f}x",
-                flush=True,
-            )
-    mean = statistics.geometric_mean(max(r["tax_ratio"], 0.01) for r in results)
-    print(f"geometric mean of the tax ratios: {mean:.1f}x")
-    if options.json:
-        document = {
-            "rows": options.rows,
-            "master": options.master,
-            "worker": options.worker,
-            "repeats": options.repeats,
-            "spark": spark.version,
-            "python": sys.version.split()[0],
-            "tax_ratio_mean": mean,
-            "results": results,
-        }
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
-    spark.stop()
+            show(f"{result['case']:<16}{child_name:<10}", result)
+    asked = {name: getattr(options, name) for name in ("rows", "master", "worker", "repeats")}
+    conclude(spark, results, asked, options.json)
 
 
 def measure(case: Case, child: DataFrame, repeats: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import sys
@@ -84,6 +85,27 @@ def compared(times: dict[str, float]) -> dict[str, float]:
     taxes = {side: times[side] - times["floor"] for side in ("pyspark", "rudf")}
     tax_ratio = taxes["pyspark"] / max(taxes["rudf"], taxes["pyspark"] / 100, 1e-6)
     return times | {"ratio": times["pyspark"] / times["rudf"], "tax_ratio": tax_ratio}
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    """Print a line of a table: the times that `compared` has given, and their ratios."""
+    times = "".join(f"{result[side]:>9.3f}" for side in ("pyspark", "rudf", "floor"))
+    print(f"{name}{times}{result['ratio']:>11.1f}x{result['tax_ratio']:>10.1f}x", flush=True)
+
+
+#: The heads of its columns.
+HEADS = f"{'PySpark':>9}{'rudf':>9}{'floor':>9}{'end to end':>12}{'tax ratio':>11}"
+
+
+def conclude(spark: SparkSession, results: list[dict[str, Any]], options: dict[str, Any], target: Path | None) -> None:
+    """Print the mean of the ratios, write everything to a file where one is named, and stop the session."""
+    mean = statistics.geometric_mean(max(result["tax_ratio"], 0.01) for result in results)
+    print(f"geometric mean of the tax ratios: {mean:.1f}x")
+    if target:
+        of_this = {"spark": spark.version, "python": sys.version.split()[0]}
+        document = options | of_this | {"tax_ratio_mean": mean, "results": results}
+        target.write_text(json.dumps(document, indent=1) + "\n")
+    spark.stop()
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,11 @@ class _Columns:
 
     def first(self, columns: Iterable[int], begin: int, end: int) -> tuple[Any, ...]:
         """Return the values of a group's first row."""
-        return tuple(one.iloc[0] for one in self.series(columns, begin, end))
+        return tuple(self._first(column, begin, end) for column in columns)
+
+    def _first(self, column: int, begin: int, end: int) -> Any:
+        whole = self._whole(column)
+        return self._one(column, begin, end).iloc[0] if whole is None else whole.iloc[begin]
 
 
 def _slice(whole: Any, begin: int, end: int) -> Any:
@@ -174,6 +178,7 @@ class _FrameResults:
             try:
                 together = self._convert(pd.concat(frames, ignore_index=True))
             except Exception:
+                # Met again below, by the group that it is of, with PySpark's message.
                 pass
             else:
                 frames = []
@@ -267,6 +272,7 @@ class _Scalars:
             try:
                 return self._convert([value for values in groups for value in values])
             except Exception:
+                # Met again below, by the group that it is of, with PySpark's message.
                 pass
         return pa.concat_arrays([self._convert(values) for values in groups])
 
@@ -306,17 +312,18 @@ def evaluate_windows(
     """
     results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
     names = [f"_{number}" for number in range(len(functions))]
+    any_bounded = any(map(_is_bounded, frames))
     for batch, bounds in runs:
         run = _Columns(batch, conversion)
         marks = batch.column(batch.num_columns - 1)
         lengths = np.array([end - begin for begin, end in bounds])
         for begin, end in bounds:
             group = run.series(range(batch.num_columns - 1), begin, end)
+            orders = starts_of(marks.slice(begin, end - begin)) if any_bounded else None
             for (call, columns, keywords, _), frame, values in zip(functions, frames, results):
                 arguments = [group[column] for column in columns]
                 named = {name: group[column] for name, column in keywords.items()}
-                if _is_bounded(frame):
-                    orders = starts_of(marks.slice(begin, end - begin))
+                if orders is not None and _is_bounded(frame):
                     values.put(_moving(call, arguments, named, frame_bounds(frame, end - begin, orders)))
                 else:
                     values.put([call(*arguments, **named)])

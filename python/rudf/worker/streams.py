@@ -124,7 +124,7 @@ class _Unpickled:
         return pickle.loads(pickled)
 
 
-def _info(function: Any, columns: list[int]) -> Any:
+def _info(function: Any, columns: list[int], **more: Any) -> Any:
     """Describe a function as PySpark's reader of its socket does; `columns` are what PySpark is told of its columns."""
     chain, declared, _, names = function
     positional = len(columns) - len(names)
@@ -133,6 +133,7 @@ def _info(function: Any, columns: list[int]) -> Any:
         args=columns[:positional],
         kwargs=dict(zip(names, columns[positional:], strict=True)),
         result_id=None,
+        **more,
     )
 
 
@@ -168,6 +169,12 @@ class _Batches:
         for columns, _ in self._received():
             yield self._batch(columns)
 
+    def _take_arguments(self, functions: list[Any]) -> None:
+        """Have batches of the functions' arguments alone, as PySpark names and orders them."""
+        self._arguments = list(dict.fromkeys(column for function in functions for column in function[2]))
+        self._nullable = [self._nullable[column] for column in self._arguments]
+        self._names = [f"_{number}" for number in range(len(self._arguments))]
+
     def _received(self) -> Iterator[tuple[list[pa.Array], int]]:
         while True:
             if not self._stream.has_batch():
@@ -195,9 +202,7 @@ class _Table(_Batches):
     def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
         super().__init__(stream, output, told, functions, kind)
         self._told = told["table"]
-        self._arguments = list(dict.fromkeys(functions[0][2]))
-        self._names = [f"_{number}" for number in range(len(self._arguments))]
-        self._nullable = [self._nullable[column] for column in self._arguments]
+        self._take_arguments(functions)
 
     def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
         eval_conf = worker.EvalConf(self._eval_conf())
@@ -207,14 +212,11 @@ class _Table(_Batches):
 
     def _table_info(self, function: Any) -> Any:
         """Describe the function as PySpark's reader of its socket does."""
-        chain, _, columns, names = function
-        numbers = [self._arguments.index(column) for column in columns]
-        positional = len(columns) - len(names)
         analyzed = self._told.get("analyzed")
-        return SimpleNamespace(
-            handler=chain[0],
-            args=numbers[:positional],
-            kwargs=dict(zip(names, numbers[positional:], strict=True)),
+        return _info(
+            function,
+            [self._arguments.index(column) for column in function[2]],
+            handler=function[0][0],
             partition_child_indexes=self._told["partition_columns"],
             pickled_analyze_result=None if analyzed is None else base64.b64decode(analyzed),
             return_type=self._told["return_type"],
@@ -296,9 +298,7 @@ class _Arguments(_Groups):
 
     def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
         super().__init__(stream, output, told, functions, kind)
-        self._arguments = list(dict.fromkeys(column for function in functions for column in function[2]))
-        self._nullable = [self._nullable[column] for column in self._arguments]
-        self._names = [f"_{number}" for number in range(len(self._arguments))]
+        self._take_arguments(functions)
 
     def columns(self, function: Any) -> list[int]:
         return [self._arguments.index(column) for column in function[2]]

@@ -5,7 +5,7 @@ import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, PythonUDF, SortOrder}
 import org.apache.spark.sql.catalyst.plans.physical.Partitioning
-import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode, WholeStageCodegenExec}
+import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode}
 import org.apache.spark.sql.execution.metric.SQLMetric
 import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
 import org.apache.spark.sql.vectorized.ColumnarBatch
@@ -53,11 +53,7 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
   private[spark] def laidOutFrom(rows: SparkPlan): RudfEvalExec =
     copy(child = RudfLayoutExec(columns.expressions, columns.visible, evaluationPlan.maxRows, evaluationPlan.maxBytes, rows))
 
-  private def layoutBelow: Option[RudfLayoutExec] = child match {
-    case layout: RudfLayoutExec => Some(layout)
-    case WholeStageCodegenExec(layout: RudfLayoutExec) => Some(layout)
-    case _ => None
-  }
+  private def layoutBelow: Option[RudfLayoutExec] = RudfLayoutExec.below(child)
 
   // No `vectorTypes`: a partition that is left to Spark comes in vectors of Spark's.
 

@@ -5,7 +5,7 @@ import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, BoundReference, Expression, SortOrder, UnsafeProjection, UnsafeRow}
 import org.apache.spark.sql.catalyst.expressions.codegen.{CodegenContext, ExprCode}
 import org.apache.spark.sql.catalyst.plans.physical.Partitioning
-import org.apache.spark.sql.execution.{CodegenSupport, SparkPlan, UnaryExecNode}
+import org.apache.spark.sql.execution.{CodegenSupport, SparkPlan, UnaryExecNode, WholeStageCodegenExec}
 import org.apache.spark.sql.types.{BinaryType, CalendarIntervalType, VariantType}
 
 /**
@@ -101,7 +101,15 @@ case class RudfLayoutExec(columns: Seq[Expression], visible: Int, maxRows: Int, 
   override protected def withNewChildInternal(newChild: SparkPlan): RudfLayoutExec = copy(child = newChild)
 }
 
-private object RudfLayoutExec {
+private[spark] object RudfLayoutExec {
+
+  /** The layout that an operator has below it, whether its code is generated or not. */
+  def below(child: SparkPlan): Option[RudfLayoutExec] = child match {
+    case layout: RudfLayoutExec => Some(layout)
+    case WholeStageCodegenExec(layout: RudfLayoutExec) => Some(layout)
+    case _ => None
+  }
+
   /** The part of the name of [[RowBatchWriter]]'s method. */
   private def method(form: ColumnForm): String = form.kind match {
     case ColumnKind.NULL => "Null"

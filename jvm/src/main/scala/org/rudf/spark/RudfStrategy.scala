@@ -78,51 +78,36 @@ object RudfStrategy extends SparkStrategy {
   private def map(function: Expression, output: Seq[Attribute], child: LogicalPlan, special: Boolean)(
       stock: SparkPlan => SparkPlan): Option[SparkPlan] = function match {
     case udf: PythonUDF =>
-      Support.candidate(udf, SQLConf.get).map { candidate =>
-        val barrier = if (special) Some("it runs in a barrier stage or with a resource profile") else None
-        Support.refusal(Seq(candidate), udf.evalType, SQLConf.get).orElse(barrier)
-          .orElse(Support.rowsRefusal(child.output, output)) match {
-          case None => RudfMapExec(udf, output, planLater(child))
-          case Some(why) => left(Seq(udf), why, stock(planLater(child)))
-        }
-      }
+      val barrier = if (special) Some("it runs in a barrier stage or with a resource profile") else None
+      single(udf, barrier.orElse(Support.rowsRefusal(child.output, output)))(
+        RudfMapExec(udf, output, planLater(child)))(stock(planLater(child)))
     case _ => None
   }
 
   private def groups(grouping: Seq[Attribute], udf: PythonUDF, output: Seq[Attribute], child: LogicalPlan)(
       stock: SparkPlan => SparkPlan): Option[SparkPlan] =
-    Support.candidate(udf, SQLConf.get).map { candidate =>
-      val values = child.output.drop(grouping.length)
-      Support.refusal(Seq(candidate), udf.evalType, SQLConf.get)
-        .orElse(Support.rowsRefusal(values, output)).orElse(Support.keysRefusal(grouping)) match {
-        case None => RudfGroupsExec(grouping, udf, output, planLater(child))
-        case Some(why) => left(Seq(udf), why, stock(planLater(child)))
-      }
-    }
+    single(udf, Support.rowsRefusal(child.output.drop(grouping.length), output).orElse(Support.keysRefusal(grouping)))(
+      RudfGroupsExec(grouping, udf, output, planLater(child)))(stock(planLater(child)))
 
   private def cogroups(leftKeys: Int, rightKeys: Int, udf: PythonUDF, output: Seq[Attribute], left: LogicalPlan, right: LogicalPlan)(
-      stock: (Seq[Attribute], Seq[Attribute], SparkPlan, SparkPlan) => SparkPlan): Option[SparkPlan] =
-    Support.candidate(udf, SQLConf.get).map { candidate =>
-      val (leftGroup, rightGroup) = (left.output.take(leftKeys), right.output.take(rightKeys))
-      Support.refusal(Seq(candidate), udf.evalType, SQLConf.get)
-        .orElse(Support.rowsRefusal(left.output.drop(leftKeys), output))
-        .orElse(Support.rowsRefusal(right.output.drop(rightKeys), output))
-        .orElse(Support.keysRefusal(leftGroup ++ rightGroup)) match {
-        case None => RudfCogroupsExec(leftGroup, rightGroup, udf, output, planLater(left), planLater(right))
-        case Some(why) => this.left(Seq(udf), why, stock(leftGroup, rightGroup, planLater(left), planLater(right)))
-      }
-    }
+      stock: (Seq[Attribute], Seq[Attribute], SparkPlan, SparkPlan) => SparkPlan): Option[SparkPlan] = {
+    val (leftGroup, rightGroup) = (left.output.take(leftKeys), right.output.take(rightKeys))
+    val refusal = Support.rowsRefusal(left.output.drop(leftKeys), output)
+      .orElse(Support.rowsRefusal(right.output.drop(rightKeys), output)).orElse(Support.keysRefusal(leftGroup ++ rightGroup))
+    single(udf, refusal)(RudfCogroupsExec(leftGroup, rightGroup, udf, output, planLater(left), planLater(right)))(
+      stock(leftGroup, rightGroup, planLater(left), planLater(right)))
+  }
 
   private def table(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], resultAttrs: Seq[Attribute], child: LogicalPlan)(
-      stock: SparkPlan => SparkPlan): Option[SparkPlan] = {
-    val function = Tables.function(udtf)
-    Support.candidate(function, SQLConf.get).map { candidate =>
-      Support.refusal(Seq(candidate), udtf.evalType, SQLConf.get).orElse(Support.columnsRefusal(requiredChildOutput)) match {
-        case None => RudfTableExec(udtf, requiredChildOutput, resultAttrs, planLater(child))
-        case Some(why) => left(Seq(function), why, stock(planLater(child)))
-      }
+      stock: SparkPlan => SparkPlan): Option[SparkPlan] =
+    single(Tables.function(udtf), Support.columnsRefusal(requiredChildOutput))(
+      RudfTableExec(udtf, requiredChildOutput, resultAttrs, planLater(child)))(stock(planLater(child)))
+
+  /** rudf's operator for one function, or Spark's with the reason; none where the function is not for rudf. */
+  private def single(udf: PythonUDF, special: => Option[String])(ours: => SparkPlan)(stock: => SparkPlan): Option[SparkPlan] =
+    Support.candidate(udf, SQLConf.get).map { candidate =>
+      Support.refusal(Seq(candidate), udf.evalType, SQLConf.get).orElse(special).fold(ours)(left(Seq(udf), _, stock))
     }
-  }
 
   private def windows(expressions: Seq[NamedExpression], partitionSpec: Seq[Expression], orderSpec: Seq[SortOrder],
       child: LogicalPlan): Option[SparkPlan] = {

@@ -4,7 +4,7 @@ import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, PythonUDF, SortOrder}
 import org.apache.spark.sql.catalyst.plans.physical.{Distribution, Partitioning}
-import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode, WholeStageCodegenExec}
+import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode}
 import org.apache.spark.sql.execution.metric.SQLMetric
 import org.apache.spark.sql.types.{StructField, StructType}
 import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
@@ -38,14 +38,8 @@ private[spark] trait RudfStreamExec extends UnaryExecNode {
   override lazy val metrics: Map[String, SQLMetric] = EvaluationMetrics.create(sparkContext)
   override def simpleString(maxFields: Int): String = s"${super.simpleString(maxFields)} worker=process"
 
-  private def layoutBelow: Option[RudfLayoutExec] = child match {
-    case layout: RudfLayoutExec => Some(layout)
-    case WholeStageCodegenExec(layout: RudfLayoutExec) => Some(layout)
-    case _ => None
-  }
-
   private def layoutExec: RudfLayoutExec =
-    layoutBelow.getOrElse(throw new IllegalStateException(s"rudf: nothing lays rows out for $nodeName"))
+    RudfLayoutExec.below(child).getOrElse(throw new IllegalStateException(s"rudf: nothing lays rows out for $nodeName"))
 
   @transient private lazy val evaluationPlan = plan
 

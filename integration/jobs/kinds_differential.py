@@ -782,6 +782,12 @@ def told_of_plans(matrix: Matrix) -> None:
         ], told  # fmt: skip
         query.collect()
     assert python_nodes(data) == []
+    matrix.spark.conf.set("spark.rudf.enabled", "false")
+    told = [
+        (node.is_rudf, node.node.split()[0], node.reason) for node in python_nodes(data.groupBy("k").agg(mean_of("id")))
+    ]
+    assert told == [(False, "ArrowAggregatePython", "spark.rudf.enabled is false")], told
+    matrix.spark.conf.set("spark.rudf.enabled", "true")
     assert [
         node.is_rudf
         for node in python_nodes(

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PythonNode", "explain", "python_nodes"]
 
-#: What stands before a node's name: the tree, and the number of its generated code.
-_TREE = re.compile(r"^[\s:+|-]*(?:\*\(\d+\) )?")
+#: What stands before a node's name: the tree, the number of its generated code, and a mark of Spark's for some.
+_TREE = re.compile(r"^[\s:+|-]*(?:\*\(\d+\) )?!?")
 _OURS = re.compile(r"Rudf(?:Eval|Map|Groups|Cogroups|Aggregate|Window|Table)\b")
 _THEIRS = re.compile(
     r"(?:(?:Arrow|Batch)EvalPython(?:UDTF)?|(?:Python)?MapIn(?:Pandas|Arrow)|FlatMap(?:Co)?GroupsIn(?:Pandas|Arrow)"

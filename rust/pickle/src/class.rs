@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::frame::{Filler, Frame, Label, Role, Step};
-use crate::functions_ffi::FunctionParts;
+use crate::functions_ffi::{FunctionParts, in_class};
 use crate::global::Reference;
 use crate::known::Known;
 use crate::opcodes as op;
@@ -73,7 +73,7 @@ impl<'py> Saver<'py> {
         if let Some(reference) = self.reference(obj)? {
             return self.save_reference(obj, &reference);
         }
-        let module = class.getattr(intern!(self.py, "__module__"))?;
+        let module = self.known.getters.class_module.of_class(class)?;
         if !module.cast::<PyString>().is_ok_and(|module| module == "__main__") {
             if let Some(name) = self.name_in_types(obj)? {
                 self.standard("types", &name)?;
@@ -88,7 +88,7 @@ impl<'py> Saver<'py> {
                 return self.save_reference(obj, &reference);
             }
         }
-        let flags: u64 = class.getattr(intern!(self.py, "__flags__"))?.extract()?;
+        let flags: u64 = self.known.getters.class_flags.of_class(class)?.extract()?;
         if flags & HEAP_TYPE == 0 {
             let name = class.fully_qualified_name()?;
             return Err(self.pickling_error(&format!("cannot pickle the class '{name}': it cannot be imported")));
@@ -120,11 +120,10 @@ impl<'py> Saver<'py> {
 
     /// The script of a class: make it bare, remember it, fill it.
     fn class_by_value(&mut self, class: &Bound<'py, PyType>) -> Rest<'py> {
-        let py = self.py;
         let key = self.key_of(class.as_any())?;
-        let name: Bound<'py, PyString> = class.getattr(intern!(py, "__name__"))?.cast_into()?;
-        let bases = class.getattr(intern!(py, "__bases__"))?;
-        let attributes = class_dict(class)?;
+        let name: Bound<'py, PyString> = self.known.getters.class_name.of_class(class)?.cast_into()?;
+        let bases = self.known.getters.class_bases.of_class(class)?;
+        let attributes = self.class_dict(class)?;
         if let Some(plain) = self.plain_enum(class, &attributes)? {
             return self.plain_enum_by_value(class, &key, plain, &attributes);
         }
@@ -153,16 +152,25 @@ impl<'py> Saver<'py> {
     /// The bases that travel and have an `__init_subclass__`, which has run where the class was defined.
     fn shielded_bases(&self, class: &Bound<'py, PyType>) -> PyResult<Vec<Step<'py>>> {
         let mut steps = Vec::new();
-        for base in mro(class)?.iter().skip(1) {
+        if !self.has_subclass_hook(class) {
+            return Ok(steps);
+        }
+        for base in self.mro(class)?.iter().skip(1) {
             if base.is(self.py.get_type::<PyAny>()) {
                 break;
             }
-            let own = base.getattr(intern!(self.py, "__dict__"))?;
+            let own = self.known.getters.class_dict.of_class(base.cast()?)?;
             if own.contains(intern!(self.py, "__init_subclass__"))? && self.reference(&base)?.is_none() {
                 steps.push(Step::Save(base, Role::Data, Label::Silent));
             }
         }
         Ok(steps)
+    }
+
+    /// Whether a class has or inherits another `__init_subclass__` than that of `object`.
+    fn has_subclass_hook(&self, class: &Bound<'py, PyType>) -> bool {
+        let hook = in_class(class, intern!(self.py, "__init_subclass__"));
+        !hook.is_some_and(|hook| hook.is(&self.known.object_init_subclass))
     }
 
     /// What makes the bare class: `type`, a metaclass that can be imported, or the `__new__` below one that cannot.
@@ -210,8 +218,9 @@ impl<'py> Saver<'py> {
         steps: &mut Vec<Step<'py>>,
     ) -> PyResult<()> {
         let py = self.py;
-        for (name, text) in [("__module__", intern!(py, "__module__")), ("__qualname__", intern!(py, "__qualname__"))] {
-            let value = class.getattr(text)?;
+        let get = &self.known.getters;
+        for (name, getter) in [("__module__", &get.class_module), ("__qualname__", &get.class_qualname)] {
+            let value = getter.of_class(class)?;
             steps.push(Step::Name(name));
             match value.cast_into::<PyString>() {
                 Ok(text) => steps.push(Step::Text(text)),
@@ -250,8 +259,11 @@ impl<'py> Saver<'py> {
     /// Refuses at the sender what could not be made at the receiver.
     fn check_bases(&self, class: &Bound<'py, PyType>) -> PyResult<()> {
         let py = self.py;
-        for base in mro(class)?.iter().skip(1) {
-            let own = base.getattr(intern!(py, "__dict__"))?;
+        if !self.has_subclass_hook(class) {
+            return Ok(());
+        }
+        for base in self.mro(class)?.iter().skip(1) {
+            let own = self.known.getters.class_dict.of_class(base.cast()?)?;
             if !own.contains(intern!(py, "__init_subclass__"))? {
                 continue;
             }
@@ -347,14 +359,20 @@ impl<'py> Saver<'py> {
     /// How the receiver sets the attributes of a class: `BUILD` does it where no metaclass and no `__setstate__` is in its way.
     fn filler(&self, class: &Bound<'py, PyType>, sets_members: bool) -> PyResult<Filler> {
         let py = self.py;
-        let plain = py.get_type::<PyType>().getattr(intern!(py, "__setattr__"))?;
-        let metaclass = class.get_type();
+        let (plain, metaclass) = (py.get_type::<PyType>(), class.get_type());
+        let is_enum = self.enum_metaclass()?.is_some_and(|enums| metaclass.is(&enums));
+        let (setter, state_setter) = (intern!(py, "__setattr__"), intern!(py, "__setstate__"));
+        // `BUILD` asks the class for `__setstate__`, so any other metaclass may have an answer.
+        let takes_state = if metaclass.is(&plain) || is_enum {
+            in_class(class, state_setter).is_some()
+        } else {
+            class.getattr_opt(state_setter)?.is_some()
+        };
         // The metaclass of enums guards its members only, which are no attributes here.
-        let usual = metaclass.is(py.get_type::<PyType>())
-            || metaclass.getattr(intern!(py, "__setattr__"))?.is(&plain)
-            || self.enum_metaclass()?.is_some_and(|enums| metaclass.is(&enums) && !sets_members);
-        let is_usual = usual && class.getattr_opt(intern!(py, "__setstate__"))?.is_none();
-        Ok(if is_usual { Filler::Build } else { Filler::Calls })
+        let is_usual = metaclass.is(&plain)
+            || (is_enum && !sets_members)
+            || metaclass.getattr(setter)?.is(&plain.getattr(setter)?);
+        Ok(if is_usual && !takes_state { Filler::Build } else { Filler::Calls })
     }
 
     /// The names and values of the attributes, as items of a dictionary or as calls.
@@ -397,6 +415,18 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
+    /// A copy of the class's own `__dict__`.
+    pub(crate) fn class_dict(&self, class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyDict>> {
+        // The mapping proxy's own method: a metaclass may hide it.
+        let proxy = self.known.getters.class_dict.of_class(class)?;
+        Ok(proxy.call_method0(intern!(self.py, "copy"))?.cast_into::<PyDict>()?)
+    }
+
+    /// The method resolution order.
+    pub(crate) fn mro(&self, class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
+        Ok(self.known.getters.class_mro.of_class(class)?.cast_into::<PyTuple>()?)
+    }
+
     /// Virtual subclasses of an abstract base class, registered again at the receiver.
     fn registered_subclasses(&self, class: &Bound<'py, PyType>, steps: &mut Vec<Step<'py>>) -> PyResult<()> {
         let py = self.py;
@@ -424,19 +454,6 @@ impl<'py> Saver<'py> {
         }
         Ok(())
     }
-}
-
-/// A copy of the class's own `__dict__`.
-pub(crate) fn class_dict<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyDict>> {
-    let py = class.py();
-    // The mapping proxy's own method: a metaclass may hide it.
-    let proxy = class.getattr(intern!(py, "__dict__"))?;
-    Ok(proxy.call_method0(intern!(py, "copy"))?.cast_into::<PyDict>()?)
-}
-
-/// `__mro__`, which a metaclass may refuse.
-pub(crate) fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
-    Ok(class.getattr(intern!(class.py(), "__mro__"))?.cast_into::<PyTuple>()?)
 }
 
 /// Whether a method written in Python has keyword-only parameters without a default.

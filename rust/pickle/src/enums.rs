@@ -6,8 +6,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
-use crate::class::{HEAP_TYPE, mro};
+use crate::class::HEAP_TYPE;
 use crate::frame::{Filler, Frame, Label, Role, Step};
+use crate::functions_ffi::in_class;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver, is_leaf};
 
@@ -38,7 +39,7 @@ const MEMBER_STATE: &[&str] = &["_value_", "_name_", "__objclass__", "_sort_orde
 
 /// An enum that the functional API makes again: `Enum(name, {member: value})`.
 pub(crate) struct PlainEnum<'py> {
-    base: Bound<'py, PyAny>,
+    base: Bound<'py, PyType>,
     /// The type of the values, unless it is `object`.
     mixin: Option<Bound<'py, PyAny>>,
     boundary: Option<Bound<'py, PyAny>>,
@@ -157,7 +158,7 @@ impl<'py> Saver<'py> {
         member: &Bound<'py, PyAny>,
     ) -> PyResult<(String, String, Vec<Bound<'py, PyAny>>)> {
         let py = self.py;
-        for base in mro(class)?.iter() {
+        for base in self.mro(class)?.iter() {
             let flags: u64 = base.getattr(intern!(py, "__flags__"))?.extract()?;
             if flags & HEAP_TYPE != 0 || !base.getattr(intern!(py, "__dict__"))?.contains(intern!(py, "__new__"))? {
                 continue;
@@ -198,11 +199,12 @@ impl<'py> Saver<'py> {
                 return Ok(None);
             }
         }
-        let bases = class.getattr(intern!(py, "__bases__"))?.cast_into::<PyTuple>()?;
+        let bases = self.known.getters.class_bases.of_class(class)?.cast_into::<PyTuple>()?;
         let mut bases = bases.iter().rev();
         let (Some(base), mixin, None) = (bases.next(), bases.next(), bases.next()) else { return Ok(None) };
         // The kinds of the standard library: their own code is at the receiver.
-        if base.getattr(intern!(py, "__module__"))?.ne("enum")? || self.reference(&base)?.is_none() {
+        let base = base.cast_into::<PyType>()?;
+        if self.known.getters.class_module.of_class(&base)?.ne("enum")? || self.reference(&base)?.is_none() {
             return Ok(None);
         }
         if let Some(mixin) = &mixin {
@@ -247,8 +249,8 @@ impl<'py> Saver<'py> {
         let py = self.py;
         let data = |value: Bound<'py, PyAny>| Step::Save(value, Role::Data, Label::Silent);
         let mut steps = vec![
-            data(plain.base.clone()),
-            Step::Text(class.getattr(intern!(py, "__name__"))?.cast_into()?),
+            data(plain.base.clone().into_any()),
+            Step::Text(self.known.getters.class_name.of_class(class)?.cast_into()?),
             Step::Op(&[op::EMPTY_DICT, op::MARK]),
         ];
         for (name, value) in plain.values.iter() {
@@ -257,8 +259,8 @@ impl<'py> Saver<'py> {
         }
         steps.push(Step::Op(&[op::SETITEMS, op::TUPLE, op::EMPTY_DICT, op::MARK]));
         let mixed = plain.mixin.is_some();
-        let mut keywords = vec![("module", class.getattr(intern!(py, "__module__"))?)];
-        keywords.push(("qualname", class.getattr(intern!(py, "__qualname__"))?));
+        let mut keywords = vec![("module", self.known.getters.class_module.of_class(class)?)];
+        keywords.push(("qualname", self.known.getters.class_qualname.of_class(class)?));
         keywords.extend(plain.mixin.map(|mixin| ("type", mixin)));
         keywords.extend(plain.boundary.map(|boundary| ("boundary", boundary)));
         for (name, value) in keywords {
@@ -275,7 +277,7 @@ impl<'py> Saver<'py> {
             let Ok(text) = name.cast::<PyString>() else { continue };
             let made = MADE_BY_METACLASS.contains(&text.to_str()?) || plain.values.contains(text)?;
             // `EnumMeta` copies attributes of the kind into the class.
-            let copied = plain.base.getattr_opt(text)?.is_some_and(|inherited| inherited.is(&value));
+            let copied = in_class(&plain.base, text).is_some_and(|inherited| inherited.is(&value));
             if made || (copied && !mixed) {
                 continue;
             }

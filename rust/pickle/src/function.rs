@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple};
 use crate::facts::CodeFacts;
 use crate::frame::{Frame, GlobalsFrame, Label, Role, Step};
 use crate::functions_ffi::FunctionParts;
-use crate::global::{Frequent, type_name};
+use crate::global::{Frequent, member, type_name};
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver, is_leaf};
@@ -190,7 +190,7 @@ impl<'py> Saver<'py> {
 
     /// Has the receiver import the submodules of a package that the code reaches as attributes (`package.part.name`).
     fn submodules(&mut self, value: &Bound<'py, PyAny>, facts: &CodeFacts) -> PyResult<()> {
-        if !value.is_instance_of::<PyModule>() || !value.hasattr(intern!(self.py, "__path__"))? {
+        if !value.is_instance_of::<PyModule>() || member(value, "__path__").is_none() {
             return Ok(());
         }
         let Ok(name) = value.getattr(intern!(self.py, "__name__"))?.extract::<String>() else { return Ok(()) };

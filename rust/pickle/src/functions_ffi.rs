@@ -1,11 +1,12 @@
-//! The attributes of a function object, read without creating what is not there.
+//! The attributes of a function object, and those that a class has or inherits, read without creating what is not there.
 //!
 //! `function.__dict__` and `function.__annotations__` make a dictionary where there was none, and a look-up by name takes ten
-//! times as long. These functions are outside the limited API, and exported unchanged by every CPython from 3.10 to 3.14.
+//! times as long; one on a class asks its metaclass, and raises where there is nothing. These functions are outside the
+//! limited API, and exported unchanged by every CPython from 3.10 to 3.14.
 
-use pyo3::ffi::PyObject;
+use pyo3::ffi::{PyObject, PyTypeObject};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString, PyType};
 
 unsafe extern "C" {
     fn PyFunction_GetCode(function: *mut PyObject) -> *mut PyObject;
@@ -16,6 +17,15 @@ unsafe extern "C" {
     fn PyFunction_GetClosure(function: *mut PyObject) -> *mut PyObject;
     fn PyFunction_GetAnnotations(function: *mut PyObject) -> *mut PyObject;
     fn _PyObject_GetDictPtr(object: *mut PyObject) -> *mut *mut PyObject;
+    fn _PyType_Lookup(class: *mut PyTypeObject, name: *mut PyObject) -> *mut PyObject;
+}
+
+/// What the first class of the method resolution order that has `name` in its `__dict__` has there: neither the metaclass
+/// is asked nor a descriptor called.
+pub(crate) fn in_class<'py>(class: &Bound<'py, PyType>, name: &Bound<'py, PyString>) -> Option<Bound<'py, PyAny>> {
+    // SAFETY: both are alive; a reference of our own to what is lent is taken before anything else runs. Null is "nothing
+    // there", without an exception.
+    unsafe { Bound::from_borrowed_ptr_or_opt(class.py(), _PyType_Lookup(class.as_type_ptr(), name.as_ptr())) }
 }
 
 /// A function object, and nothing else: the getters below raise for other objects.

@@ -85,6 +85,23 @@ impl Getter {
         }
     }
 
+    /// The attribute of a class, from its own record of it: no metaclass is asked.
+    ///
+    /// # Errors
+    /// What the attribute raises.
+    #[inline]
+    pub(crate) fn of_class<'py>(&self, class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+        match self.get {
+            // SAFETY: the descriptor belongs to `type`, of which every class is an instance; the function returns a new
+            // reference, or null with an exception.
+            Some(get) if std::ptr::eq(self.owner, &raw const ffi::PyType_Type) => unsafe {
+                let value = get(self.descriptor.as_ptr(), class.as_ptr(), ffi::Py_TYPE(class.as_ptr()).cast());
+                Bound::from_owned_ptr_or_err(class.py(), value)
+            },
+            _ => class.getattr(self.name),
+        }
+    }
+
     /// The attribute of `obj`.
     ///
     /// # Errors
@@ -140,7 +157,7 @@ fn field(descriptor: &Bound<'_, PyAny>, name: &str, owner: *mut PyTypeObject) ->
     }
 }
 
-/// The attributes of code objects that a pickle holds, and those of functions that are compared with them.
+/// The attributes of code objects that a pickle holds, those of functions that are compared with them, and those of classes.
 pub(crate) struct Getters {
     pub(crate) argcount: Getter,
     pub(crate) posonlyargcount: Getter,
@@ -165,6 +182,13 @@ pub(crate) struct Getters {
     pub(crate) function_name: Getter,
     pub(crate) function_qualname: Getter,
     pub(crate) function_doc: Getter,
+    pub(crate) class_module: Getter,
+    pub(crate) class_name: Getter,
+    pub(crate) class_qualname: Getter,
+    pub(crate) class_bases: Getter,
+    pub(crate) class_dict: Getter,
+    pub(crate) class_mro: Getter,
+    pub(crate) class_flags: Getter,
 }
 
 impl Getters {
@@ -173,6 +197,8 @@ impl Getters {
     pub(crate) fn new(code: &Bound<'_, PyType>, function: &Bound<'_, PyType>, minor: u8) -> PyResult<Self> {
         let of_code = |name: &'static str| Getter::new(code, name);
         let of_function = |name: &'static str| Getter::new(function, name);
+        let class = code.py().get_type::<PyType>();
+        let of_class = |name: &'static str| Getter::new(&class, name);
         Ok(Self {
             argcount: of_code("co_argcount")?,
             posonlyargcount: of_code("co_posonlyargcount")?,
@@ -195,6 +221,13 @@ impl Getters {
             function_name: of_function("__name__")?,
             function_qualname: of_function("__qualname__")?,
             function_doc: of_function("__doc__")?,
+            class_module: of_class("__module__")?,
+            class_name: of_class("__name__")?,
+            class_qualname: of_class("__qualname__")?,
+            class_bases: of_class("__bases__")?,
+            class_dict: of_class("__dict__")?,
+            class_mro: of_class("__mro__")?,
+            class_flags: of_class("__flags__")?,
         })
     }
 }

@@ -79,9 +79,9 @@ impl<'py> Saver<'py> {
             if part == "<locals>" {
                 return None;
             }
-            holder = holder.getattr(part).ok()?;
+            holder = member(&holder, part)?;
         }
-        holder.getattr(last).ok()
+        member(&holder, last)
     }
 
     /// The name of the module that `obj` says it is from, or the one that is found to hold it.
@@ -419,6 +419,23 @@ impl std::ops::Deref for Key {
     fn deref(&self) -> &[u8] {
         if self.long.is_empty() { &self.short[..self.len] } else { &self.long }
     }
+}
+
+/// An attribute, or `None` where looking it up raises. A module's own dictionary is asked first: a module that has no
+/// `__getattr__` would have to make up an error to say that something is not there.
+pub(crate) fn member<'py>(holder: &Bound<'py, PyAny>, name: &str) -> Option<Bound<'py, PyAny>> {
+    if let Ok(module) = holder.cast_exact::<PyModule>() {
+        let names = module.dict();
+        if let Some(value) = names.get_item(name).ok()? {
+            return Some(value);
+        }
+        if (name == "__path__" || !name.starts_with("__"))
+            && !names.contains(intern!(holder.py(), "__getattr__")).ok()?
+        {
+            return None;
+        }
+    }
+    holder.getattr(name).ok()
 }
 
 /// `__qualname__`, or `__name__` where there is none.

@@ -343,11 +343,11 @@ impl<'py> Saver<'py> {
             }
         }
         let Ok(class) = obj.cast::<PyType>() else { return Ok(digest.text()) };
-        for base in class.getattr(intern!(py, "__bases__"))?.try_iter()? {
-            digest.add(base?.getattr(intern!(py, "__qualname__"))?.str()?.to_string_lossy().as_bytes());
+        let get = &self.known.getters;
+        for base in get.class_bases.of_class(class)?.cast_into::<PyTuple>()?.iter() {
+            self.digest_value(&mut digest, &get.class_qualname.of_class(base.cast()?)?, 0)?;
         }
-        for item in class.getattr(intern!(py, "__dict__"))?.call_method0(intern!(py, "items"))?.try_iter()? {
-            let (name, value): (Bound<'py, PyAny>, Bound<'py, PyAny>) = item?.extract()?;
+        for (name, value) in self.class_dict(class)?.iter() {
             // What `copyreg` notes at the first instance would make another key of it.
             if name.cast::<PyString>().is_ok_and(|name| name == "__slotnames__") {
                 continue;
@@ -363,9 +363,13 @@ impl<'py> Saver<'py> {
         let py = self.py;
         if let Ok(text) = value.cast_exact::<PyString>() {
             digest.add(text.to_string_lossy().as_bytes());
-        } else if value.is_exact_instance_of::<PyInt>() {
-            // In base 16: Python limits the length of decimal ones.
-            digest.add(value.call_method1(intern!(py, "__format__"), ("x",))?.str()?.to_string_lossy().as_bytes());
+        } else if let Ok(number) = value.cast_exact::<PyInt>() {
+            if let Ok(number) = number.extract::<i64>() {
+                digest.add(&number.to_le_bytes());
+            } else {
+                // In base 16: Python limits the length of decimal ones.
+                digest.add(value.call_method1(intern!(py, "__format__"), ("x",))?.str()?.to_string_lossy().as_bytes());
+            }
         } else if value.get_type().is(&self.known.function) {
             let parts = FunctionParts::of(value);
             if let Some(code) = parts.code()? {

@@ -1,6 +1,6 @@
 """Runs stock PySpark functions of every kind on Spark's own path and on rudf's: the two must be equal.
 
-usage: spark-submit kinds_differential.py RESULTS.json SCRATCH_DIRECTORY
+usage: spark-submit kinds_differential.py RESULTS.json SCRATCH_DIRECTORY [PART ...]
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def scalars(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     counted = itertools.count()
     counts = udf(lambda v: next(counted), "bigint")
     matrix.add("state in a closure", lambda: spark.range(0, 20, 1, 4).select(counts("id")))
-    matrix.add("left: pickled", lambda: ids.select(udf(lambda v: v * 2, "bigint", useArrow=False)("id")))
+    matrix.add("pickled", lambda: ids.select(udf(lambda v: v * 2, "bigint", useArrow=False)("id")))
     variants = udf(lambda v: v.toJson(), "string")
     matrix.add(
         "one of two refused",
@@ -741,20 +741,62 @@ def tables(matrix: Matrix) -> None:
     spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
 
 
+def tables_of_arrays(matrix: Matrix) -> None:
+    """Table functions that take and give Arrow's arrays and batches."""
+    spark = matrix.spark
+
+    class Twice:
+        def eval(self, n: pa.Array, m: Any = None) -> Iterator[pa.Table]:
+            yield pa.table({"a": n, "b": pc.cast(n, pa.int32()) if m is None else pc.cast(m, pa.int32())})
+
+    class Batches:
+        def __init__(self) -> None:
+            self.rows = 0
+
+        def eval(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+            self.rows += batch.num_rows
+            yield pa.record_batch({"a": batch.column("id"), "b": pc.cast(batch.column("k"), pa.int32())})
+
+        def terminate(self) -> Iterator[pa.Table]:
+            yield pa.table({"a": pa.array([self.rows]), "b": pa.array([-1], pa.int32())})
+
+    class Sizes:
+        def eval(self, batch: pa.RecordBatch) -> Iterator[pa.Table]:
+            yield pa.table({"a": pa.array([batch.num_rows]), "b": pa.array([batch.num_columns], pa.int32())})
+
+    def answers(result: Any) -> Any:
+        return type("Answers", (), {"eval": lambda self, n: result})
+
+    two = "a bigint, b int"
+    spark.range(0, 40, 1, 3).withColumn("k", F.col("id") % 4).createOrReplaceTempView("forty_numbers")
+    right = pa.table({"a": pa.array([1, 2]), "b": pa.array([3, None], pa.int32())})
+    for name, handler in {
+        "a_twice": Twice, "a_batches": Batches, "a_sizes": Sizes, "a_none": answers(None), "a_number": answers(5), "a_rows": answers([(1, 2)]), "a_table": answers([right]),
+        "a_one_column": answers([right.select(["a"])]), "a_other_names": answers([right.rename_columns(["x", "y"])]), "a_text": answers([pa.table({"a": ["x"], "b": [1]})]),
+        "a_wide": answers([pa.table({"a": pa.array([1]), "b": pa.array([2])})]), "a_too_wide": answers([pa.table({"a": pa.array([1]), "b": pa.array([2**40])})]), "a_nothing": answers([]),
+        "a_fails": type("Fails", (), {"eval": lambda self, n: 1 / 0}),
+    }.items():  # fmt: skip
+        spark.udtf.register(name, arrow_udtf(returnType=two)(handler))
+    for query in (
+        "select * from a_twice(3)", "select * from a_twice(m => 2, n => 3)", "select * from forty_numbers, lateral a_twice(id) limit 1", "select count(*) from forty_numbers, lateral a_twice(id)",
+        "select * from a_batches(table(forty_numbers)) order by a, b", "select * from a_batches(table(forty_numbers) partition by k order by id) order by a, b",
+        "select * from a_sizes(table(forty_numbers) with single partition)", "select * from a_batches(table(select * from forty_numbers where id < 0) partition by k)",
+        *(f"select * from {name}(1)" for name in ("a_none", "a_number", "a_rows", "a_table", "a_one_column", "a_other_names", "a_text", "a_wide", "a_too_wide", "a_nothing", "a_fails")),
+    ):  # fmt: skip
+        for records in ("3", "10000"):
+            spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+            matrix.add(f"{query} ({records})", lambda q=query: spark.sql(q))
+    spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
 def others(matrix: Matrix) -> None:
     """Kinds that stay with Spark, with rudf in the session."""
-
-    @arrow_udtf(returnType="a bigint")
-    class Arrays:
-        def eval(self, n: pa.Array) -> Iterator[pa.Table]:
-            yield pa.table({"a": n})
 
     @udtf(returnType="a int", useArrow=False)
     class Pickled:
         def eval(self, n: int) -> Iterator[tuple[int]]:
             yield (n,)
 
-    matrix.add("left: Arrow table functions", lambda: Arrays(F.lit(3).cast("bigint")))
     matrix.add("left: pickled table functions", lambda: Pickled(F.lit(3)))
     told_of_plans(matrix)
 
@@ -777,7 +819,7 @@ def told_of_plans(matrix: Matrix) -> None:
         where = "in a worker process"
         assert told == [
             (True, "RudfGroups", where), (True, "RudfMap", where), (True, "RudfAggregate", where),
-            (False, "BatchEvalPython", "pickled functions of rows (eval type 100) are not supported"),
+            (True, "RudfEval", where),
             (True, "RudfWindow", where),
         ], told  # fmt: skip
         query.collect()
@@ -803,23 +845,13 @@ def main() -> None:
     spark.sparkContext.setLogLevel("OFF")
     matrix = Matrix(spark, scratch)
     frames = sources(matrix)
-    wanted = sys.argv[3:] or [
-        "scalars",
-        "iterators",
-        "maps",
-        "groups",
-        "aggregates",
-        "cogroups",
-        "windows",
-        "decorated",
-        "others",
-    ]
-    for part in (scalars, iterators, maps, groups, aggregates, cogroups):
-        if part.__name__ in wanted:
-            part(matrix, frames)
-    for part in (windows, decorated, tables, others):
-        if part.__name__ in wanted:
-            part(matrix)
+    of_frames = {part.__name__: part for part in (scalars, iterators, maps, groups, aggregates, cogroups)}
+    alone = {part.__name__: part for part in (windows, decorated, tables, tables_of_arrays, others)}
+    for name in sys.argv[3:] or [*of_frames, *alone]:
+        if name in of_frames:
+            of_frames[name](matrix, frames)
+        else:
+            alone[name](matrix)
     with open(target, "w") as file:
         json.dump(matrix.results, file, indent=1)
     spark.stop()

@@ -11,7 +11,7 @@ import sys
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
-__all__ = ["finish", "forget_changed", "keep_functions", "load_command", "set_up"]
+__all__ = ["finish", "forget_changed", "keep_functions", "load_command", "pickle_results", "set_up"]
 
 
 def set_up(
@@ -92,6 +92,17 @@ def finish() -> str:
     dumps: Any = CPickleSerializer().dumps  # type: ignore[no-untyped-call]
     updates = [dumps((number, accumulator._value)) for number, accumulator in _accumulators().items()]
     return json.dumps({"accumulators": [base64.b64encode(update).decode() for update in updates]})
+
+
+def pickle_results(results: list[Any]) -> bytes:
+    """Pickle results of functions for Spark's JVM side, as PySpark's workers do, which know more than ``pickle``."""
+    try:
+        return pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
+    except Exception:
+        from pyspark.serializers import CPickleSerializer
+
+        pickled: bytes = CPickleSerializer().dumps(results)  # type: ignore[no-untyped-call]
+        return pickled
 
 
 _SPARK_FILES: dict[str, str] = {}

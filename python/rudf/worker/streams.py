@@ -229,7 +229,10 @@ class _Table(_Batches):
             {"name": name, "type": json.loads(self._told["types"][column]), "nullable": True, "metadata": {}}
             for name, column in zip(self._names, self._arguments)
         ]
-        return {"input_type": json.dumps({"type": "struct", "fields": fields})}
+        told = {"input_type": json.dumps({"type": "struct", "fields": fields})}
+        if self._told["tables"]:
+            told["table_arg_offsets"] = ",".join(map(str, self._told["tables"]))
+        return told
 
     def feed(self) -> Iterator[pa.RecordBatch]:
         """Yield the arguments of each batch."""

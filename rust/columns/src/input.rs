@@ -23,6 +23,8 @@ pub struct ValueMaker {
     fields: Py<PyString>,
     /// Binaries are `bytes` and not `bytearray`.
     binary_as_bytes: bool,
+    /// What is no UTF-8 in a string is replaced, and no error.
+    pub repairs_texts: bool,
 }
 
 impl ValueMaker {
@@ -42,6 +44,7 @@ impl ValueMaker {
             row,
             fields: PyString::intern(py, "__fields__").unbind(),
             binary_as_bytes,
+            repairs_texts: false,
         })
     }
 }
@@ -190,7 +193,8 @@ impl<'a> ColumnReader<'a> {
                 Values::Double(values) => ffi::PyFloat_FromDouble(values[row]),
                 Values::String(offsets, bytes) => {
                     let text = &bytes[offsets.range(row)];
-                    ffi::PyUnicode_DecodeUTF8(address(text), text.len() as isize, std::ptr::null())
+                    let errors = if self.maker.repairs_texts { c"replace".as_ptr() } else { std::ptr::null() };
+                    ffi::PyUnicode_DecodeUTF8(address(text), text.len() as isize, errors)
                 }
                 Values::Binary(offsets, bytes) => {
                     let data = &bytes[offsets.range(row)];

@@ -21,6 +21,8 @@ use crate::{SparkType, datetime::DateTimes};
 const DOUBLE_INTEGERS: i64 = 1 << 53;
 /// The same for floats.
 const FLOAT_INTEGERS: i64 = 1 << 24;
+/// No integer lies between this with the one sign and with the other.
+const NO_INTEGERS: i64 = -1;
 /// A column of strings changes to 64-bit offsets before its bytes reach what 32-bit ones can address.
 const NARROW_BYTES: usize = i32::MAX as usize;
 
@@ -42,6 +44,8 @@ pub struct ResultColumn<'a> {
     /// Rows of a float or double column whose values were integers: should PySpark's conversion get the results after
     /// all, it has to get them as they were.
     integers: Vec<(usize, i64)>,
+    /// Whether an integer is no value of a float or double column.
+    exact: bool,
 }
 
 enum Builder {
@@ -91,7 +95,13 @@ impl<'a> ResultColumn<'a> {
             | SparkType::Map { .. }
             | SparkType::Struct(_) => Builder::Foreign,
         };
-        Self { builder, times, integers: Vec::new() }
+        Self { builder, times, integers: Vec::new(), exact: false }
+    }
+
+    /// The same for results that Spark's JVM side converts where they are not of the very type: no integer is a float.
+    #[must_use]
+    pub fn exact(spark_type: &SparkType, rows: usize, times: &'a DateTimes) -> Self {
+        Self { exact: true, ..Self::new(spark_type, "UTC", rows, times) }
     }
 
     /// Appends a value, which stays the caller's.
@@ -130,22 +140,26 @@ impl<'a> ResultColumn<'a> {
                     Some(number) => builder.append_value(number),
                     None => return Pushed::Foreign,
                 },
-                Builder::Float(builder) => match floating(py, value, FLOAT_INTEGERS) {
-                    Some(Number::Real(number)) => builder.append_value(number as f32),
-                    Some(Number::Integer(number)) => {
-                        self.integers.push((builder.len(), number));
-                        builder.append_value(number as f32);
+                Builder::Float(builder) => {
+                    match floating(py, value, if self.exact { NO_INTEGERS } else { FLOAT_INTEGERS }) {
+                        Some(Number::Real(number)) => builder.append_value(number as f32),
+                        Some(Number::Integer(number)) => {
+                            self.integers.push((builder.len(), number));
+                            builder.append_value(number as f32);
+                        }
+                        None => return Pushed::Foreign,
                     }
-                    None => return Pushed::Foreign,
-                },
-                Builder::Double(builder) => match floating(py, value, DOUBLE_INTEGERS) {
-                    Some(Number::Real(number)) => builder.append_value(number),
-                    Some(Number::Integer(number)) => {
-                        self.integers.push((builder.len(), number));
-                        builder.append_value(number as f64);
+                }
+                Builder::Double(builder) => {
+                    match floating(py, value, if self.exact { NO_INTEGERS } else { DOUBLE_INTEGERS }) {
+                        Some(Number::Real(number)) => builder.append_value(number),
+                        Some(Number::Integer(number)) => {
+                            self.integers.push((builder.len(), number));
+                            builder.append_value(number as f64);
+                        }
+                        None => return Pushed::Foreign,
                     }
-                    None => return Pushed::Foreign,
-                },
+                }
                 Builder::String(_) | Builder::LargeString(_) => return self.push_string(py, value),
                 Builder::Binary(_) | Builder::LargeBinary(_) => return self.push_binary(value),
                 Builder::Date(builder) => match self.times.days_of(py, value) {
@@ -173,7 +187,8 @@ impl<'a> ResultColumn<'a> {
         Pushed::Taken
     }
 
-    fn push_null(&mut self) {
+    /// Appends a null; where all values are foreign, nothing.
+    pub fn push_null(&mut self) {
         match &mut self.builder {
             Builder::Boolean(builder) => builder.append_null(),
             Builder::Byte(builder) => builder.append_null(),

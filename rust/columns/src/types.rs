@@ -171,6 +171,16 @@ impl SparkType {
         }
     }
 
+    /// The type of what PySpark's `DataType.toInternal` makes of a value: days and microseconds are integers.
+    #[must_use]
+    pub fn internal(&self) -> Self {
+        match self {
+            Self::Date => Self::Integer,
+            Self::Timestamp | Self::TimestampNtz | Self::DayTimeInterval => Self::Long,
+            other => other.clone(),
+        }
+    }
+
     /// Whether [`crate::output`] makes columns of results; those of the other types are all PySpark's to convert.
     #[must_use]
     pub fn has_builder(&self) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! - [`session`]: one operator's functions, from the session message to results;
 //! - [`row`]: functions of plain values, called from here for every row;
+//! - [`pickled`]: the same where Spark's JVM side converts what is not of the declared type;
 //! - [`vectorized`]: functions of pyarrow arrays and pandas Series, called once for a batch;
 //! - [`stream`]: functions that take an iterator of batches and give one;
 //! - [`bridge`]: arrays to pyarrow and back without a copy;
@@ -11,6 +12,7 @@
 pub mod bridge;
 pub mod error;
 pub mod keep;
+pub mod pickled;
 pub mod row;
 pub mod session;
 pub mod stream;

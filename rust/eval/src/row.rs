@@ -80,10 +80,10 @@ const ARGUMENTS_OFFSET: usize = 1 << (usize::BITS - 1);
 
 /// One function of plain values.
 pub(crate) struct RowFunction {
-    function: Function,
+    pub(crate) function: Function,
     /// A tuple of names, or none.
     keywords: Option<Py<PyTuple>>,
-    maker: ValueMaker,
+    pub(crate) maker: ValueMaker,
 }
 
 /// What stopped the fast loop: the value of this row is not of the declared type.
@@ -111,6 +111,12 @@ impl RowFunction {
         Ok(Self { function, keywords, maker })
     }
 
+    /// The same function; what is no UTF-8 in its arguments is replaced, as the JVM does where it makes strings of them.
+    pub(crate) fn with_texts_repaired(mut self) -> Self {
+        self.maker.repairs_texts = true;
+        self
+    }
+
     /// The results of `rows` rows.
     pub(crate) fn evaluate(
         &self,
@@ -121,19 +127,12 @@ impl RowFunction {
         batch: usize,
         settings: &Settings,
     ) -> Result<ArrayData, SessionError> {
-        let columns = &self.function.columns;
-        let readers: Vec<_> = columns
-            .iter()
-            .map(|column| ColumnReader::new(py, &arrays[*column], &types[*column], &self.maker))
-            .collect();
+        let readers = self.readers(py, arrays, types);
         let times = &self.maker.times;
         let result_type = &self.function.result_type;
         let mut results = ResultColumn::new(result_type, &settings.session_time_zone, rows, times);
         let mut calls = Calls::new(self, &readers);
-        let fail = |error: PyErr, row: usize| {
-            let place = Place { batch, row: Some(row) };
-            python_error(py, self.translate(py, error), &self.function.name, Some(place), settings)
-        };
+        let fail = |error: PyErr, row: usize| self.failure(py, error, Place { batch, row: Some(row) }, settings);
         times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut foreign = None;
         let progress = progress::of_this_process();
@@ -163,6 +162,22 @@ impl RowFunction {
             let place = Place { batch, row: row.unwrap_or_default() };
             python_error(py, error, &self.function.name, Some(place), settings)
         })
+    }
+
+    /// One reader an argument.
+    pub(crate) fn readers<'a>(
+        &'a self,
+        py: Python<'_>,
+        arrays: &'a [ArrayData],
+        types: &[SparkType],
+    ) -> Vec<ColumnReader<'a>> {
+        let columns = self.function.columns.iter();
+        columns.map(|column| ColumnReader::new(py, &arrays[*column], &types[*column], &self.maker)).collect()
+    }
+
+    /// What an error that a function raised at `place` is to the user.
+    pub(crate) fn failure(&self, py: Python<'_>, error: PyErr, place: Place, settings: &Settings) -> SessionError {
+        python_error(py, self.translate(py, error), &self.function.name, Some(place), settings)
     }
 
     /// All results of the batch as a list: those taken already are made into values again, the rest is computed.
@@ -232,7 +247,7 @@ impl RowFunction {
 }
 
 /// Calls a function for one row after another, with one array of arguments for all.
-struct Calls<'a> {
+pub(crate) struct Calls<'a> {
     chain: &'a [Py<PyAny>],
     readers: &'a [ColumnReader<'a>],
     keywords: *mut ffi::PyObject,
@@ -242,7 +257,7 @@ struct Calls<'a> {
 }
 
 impl<'a> Calls<'a> {
-    fn new(function: &'a RowFunction, readers: &'a [ColumnReader<'a>]) -> Self {
+    pub(crate) fn new(function: &'a RowFunction, readers: &'a [ColumnReader<'a>]) -> Self {
         Self {
             chain: &function.function.chain,
             readers,
@@ -253,7 +268,7 @@ impl<'a> Calls<'a> {
     }
 
     /// The result for `row`.
-    fn call<'py>(&mut self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyAny>> {
+    pub(crate) fn call<'py>(&mut self, py: Python<'py>, row: usize) -> PyResult<Bound<'py, PyAny>> {
         let mut made = 0;
         for (slot, reader) in self.slots[1..].iter_mut().zip(self.readers) {
             *slot = reader.value(py, row);

@@ -15,6 +15,7 @@ use rudf_segment::{
 use crate::{
     error::{Place, SessionError, python_error},
     keep::{self, Kept},
+    pickled::PickledFunction,
     row::RowFunction,
     stream::{BatchReader, StreamFunctions},
     vectorized::VectorizedFunctions,
@@ -22,6 +23,8 @@ use crate::{
 
 /// PySpark's eval types (`pyspark.util.PythonEvalType`) that are run here.
 pub mod eval_type {
+    /// `udf` over pickled rows: a function of plain values, whose results Spark's JVM side converts.
+    pub const BATCHED: i32 = 100;
     /// `udf` over Arrow: a function of plain values.
     pub const ARROW_BATCHED: i32 = 101;
     /// `pandas_udf`: a function of pandas Series.
@@ -46,6 +49,7 @@ pub(crate) struct Function {
 
 enum Functions {
     Rows(Vec<RowFunction>),
+    Pickled(Vec<PickledFunction>),
     Vectorized(VectorizedFunctions),
     Stream(StreamFunctions),
 }
@@ -86,6 +90,10 @@ impl Session {
                 let prepare = |function| RowFunction::new(py, function, &inputs, &spec.settings);
                 Functions::Rows(functions.into_iter().map(prepare).collect::<Result<_, SessionError>>()?)
             }
+            eval_type::BATCHED => {
+                let prepare = |function| PickledFunction::new(py, function, &inputs, &spec.settings);
+                Functions::Pickled(functions.into_iter().map(prepare).collect::<Result<_, SessionError>>()?)
+            }
             kind @ (eval_type::SCALAR_PANDAS | eval_type::SCALAR_ARROW) => {
                 Functions::Vectorized(VectorizedFunctions::new(py, kind, functions, &spec.inputs, &spec.settings)?)
             }
@@ -95,7 +103,8 @@ impl Session {
         Ok(Self { inputs, settings: message.spec.settings, functions, batches: 0, kept })
     }
 
-    /// Runs all functions over one batch: one array a function, each with the batch's number of rows.
+    /// Runs all functions over one batch: one array a function, each with the batch's number of rows; of functions over
+    /// pickled rows two, the second as [`PickledFunction::evaluate`] says.
     ///
     /// # Errors
     /// `Python` where a function fails or returns what its type does not allow, `Internal` where the batch is not what its
@@ -130,6 +139,14 @@ impl Session {
                     function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings)
                 });
                 each.collect()
+            }
+            Functions::Pickled(functions) => {
+                let mut results = Vec::with_capacity(2 * functions.len());
+                for (index, function) in functions.iter().enumerate() {
+                    progress::of_this_process().begin_function(index);
+                    results.extend(function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings)?);
+                }
+                Ok(results)
             }
             Functions::Stream(_) => Err(SessionError::internal("a stream is not run batch by batch".to_owned())),
             Functions::Vectorized(functions) => {

@@ -38,6 +38,8 @@ const KEEPING: Duration = Duration::from_secs(30);
 
 /// Longest part of a failure that is kept with its batch.
 const LONGEST_FAILURE: usize = LONGEST_TEXT - 32;
+/// The eval type of functions whose results Spark's JVM side converts.
+const PICKLED_ROWS: i32 = 100;
 
 /// A session whose functions run in a process of their own.
 pub(super) struct ProcessSession {
@@ -441,7 +443,10 @@ fn forms(spec: &SessionSpec) -> Result<Vec<Form>, NativeError> {
         let input = spec.inputs.get(column);
         input.and_then(Form::of).ok_or_else(|| NativeError::Internal(format!("input {column} cannot come back")))
     });
-    returned.chain(spec.functions.iter().map(form)).collect()
+    // What Spark's JVM side is to convert stands, pickled, behind each result of a pickled function.
+    let pickled = (spec.eval_type == PICKLED_ROWS).then_some(Form::Variable);
+    let functions = spec.functions.iter().flat_map(|f| std::iter::once(form(f)).chain(pickled.clone().map(Ok)));
+    returned.chain(functions).collect()
 }
 
 impl WorkerSession for ProcessSession {

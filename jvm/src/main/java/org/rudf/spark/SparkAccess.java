@@ -1,8 +1,10 @@
 package org.rudf.spark;
 
 import java.lang.reflect.Constructor;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Properties;
+import java.util.function.Consumer;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
@@ -10,12 +12,17 @@ import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
+import org.apache.spark.sql.catalyst.InternalRow;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.NamedExpression;
+import org.apache.spark.sql.catalyst.expressions.PythonUDTF;
 import org.apache.spark.sql.catalyst.expressions.SortOrder;
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression;
+import org.apache.spark.sql.execution.RowToColumnConverter;
 import org.apache.spark.sql.execution.SparkPlan;
+import org.apache.spark.sql.execution.vectorized.WritableColumnVector;
 import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.StructType;
 import org.apache.spark.util.CollectionAccumulator;
 import scala.Option;
 import scala.collection.immutable.ArraySeq;
@@ -133,6 +140,31 @@ final class SparkAccess {
     if (context != null && context.isInterrupted()) {
       throw new TaskKilledException(context.getKillReason().getOrElse(() -> "unknown reason"));
     }
+  }
+
+  /** What appends rows of a schema to vectors. */
+  static Consumer<InternalRow> rowAppender(StructType schema, WritableColumnVector[] vectors) {
+    RowToColumnConverter converter = new RowToColumnConverter(schema);
+    return row -> converter.convert(row, vectors);
+  }
+
+  /** Which arguments of a table function are tables; none before Spark 4.1, which does not tell. */
+  static List<Integer> tableArguments(PythonUDTF function) {
+    List<Integer> tables = new ArrayList<>();
+    try {
+      Option<?> told = (Option<?>) PythonUDTF.class.getMethod("tableArguments").invoke(function);
+      if (told.isDefined()) {
+        Seq<?> flags = (Seq<?>) told.get();
+        for (int i = 0; i < flags.length(); i++) {
+          if ((Boolean) flags.apply(i)) {
+            tables.add(i);
+          }
+        }
+      }
+    } catch (ReflectiveOperationException e) {
+      // An older Spark, without functions of arrays.
+    }
+    return tables;
   }
 
   /** Spark's operator for Python aggregates, where it has the form of Spark 4.1 and later. */

@@ -26,8 +26,12 @@ private[spark] object EvalType {
   val GroupedAggregateArrow = 252
   val WindowArrow = 253
   val GroupedAggregateArrowIterator = 254
+  /** `udtf`, pickled. */
+  val Table = 300
   /** `udtf` over Arrow. */
   val ArrowTable = 301
+  /** `arrow_udtf`. */
+  val TableOfArrays = 302
 }
 
 /** Which kinds there are, and what rudf does with them. */
@@ -45,8 +49,8 @@ private[spark] object Kinds {
     GroupedAggregateArrowIterator -> "Arrow aggregates over iterators",
     WindowPandas -> "pandas functions over windows", WindowArrow -> "Arrow functions over windows",
     CogroupedMapPandas -> "functions of cogrouped applyInPandas",
-    CogroupedMapArrow -> "functions of cogrouped applyInArrow", 300 -> "table functions", ArrowTable -> "table functions over Arrow",
-    302 -> "Arrow table functions", 208 -> "functions with state", 211 -> "functions with state", 212 -> "functions with state",
+    CogroupedMapArrow -> "functions of cogrouped applyInArrow", Table -> "pickled table functions", ArrowTable -> "table functions over Arrow",
+    TableOfArrays -> "Arrow table functions", 208 -> "functions with state", 211 -> "functions with state", 212 -> "functions with state",
     213 -> "functions with state", 214 -> "functions with state")
 
   def describe(evalType: Int): String = s"${descriptions.getOrElse(evalType, "functions")} (eval type $evalType)"
@@ -55,9 +59,12 @@ private[spark] object Kinds {
   val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow, GroupedMapPandas,
     GroupedMapPandasIterator, GroupedMapArrow, GroupedMapArrowIterator, GroupedAggregatePandas, GroupedAggregatePandasIterator,
     GroupedAggregateArrow, GroupedAggregateArrowIterator, WindowPandas, WindowArrow, CogroupedMapPandas, CogroupedMapArrow,
-    ArrowTable)
+    ArrowTable, TableOfArrays)
 
-  val supported: Set[Int] = streams ++ Set(ArrowBatched, ScalarPandas, ScalarArrow)
+  val supported: Set[Int] = streams ++ Set(Batched, ArrowBatched, ScalarPandas, ScalarArrow)
+
+  /** Called for every row, by a loop that is ours. */
+  val rows: Set[Int] = Set(Batched, ArrowBatched)
 
   /** Those that need pandas. */
   val pandas: Set[Int] = Set(ScalarPandas, ScalarPandasIterator, MapPandas, GroupedMapPandas, GroupedMapPandasIterator,
@@ -70,6 +77,6 @@ private[spark] object Kinds {
     "arrow_udf" -> Set(ScalarArrow, ScalarArrowIterator, GroupedAggregateArrow, WindowArrow,
       GroupedAggregateArrowIterator), "mapInPandas" -> Set(MapPandas),
     "mapInArrow" -> Set(MapArrow), "applyInPandas" -> Set(GroupedMapPandas, GroupedMapPandasIterator, CogroupedMapPandas),
-    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(300, ArrowTable),
-    "arrow_udtf" -> Set(302))
+    "applyInArrow" -> Set(GroupedMapArrow, GroupedMapArrowIterator, CogroupedMapArrow), "udtf" -> Set(Table, ArrowTable),
+    "arrow_udtf" -> Set(TableOfArrays))
 }

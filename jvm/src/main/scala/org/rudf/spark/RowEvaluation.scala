@@ -11,9 +11,10 @@ import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
  *
  * @param childOutput columns of the rows that come in
  * @param resultAttrs columns of the results
+ * @param scalarResults what makes vectors of them
  */
 private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expression], childOutput: Seq[Attribute],
-    resultAttrs: Seq[Attribute]) extends Serializable {
+    resultAttrs: Seq[Attribute], scalarResults: ScalarResults) extends Serializable {
 
   /** Inputs that are not plain columns are computed into columns behind the row. */
   private val computed: Seq[NamedExpression] = inputs.filter(EvaluationPlan.columnPosition(_, childOutput).isEmpty)
@@ -46,7 +47,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
       case None => false
       case Some((batch, evaluated)) =>
         page = batch.page.get
-        results = new ColumnarBatch(RudfVectors.results(evaluated, resultAttrs).toArray[ColumnVector], batch.rows)
+        results = new ColumnarBatch(scalarResults.vectors(evaluated).toArray[ColumnVector], batch.rows)
         row = 0
         rows = batch.rows
         rows > 0 || advance()

@@ -7,11 +7,12 @@ import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, Pytho
 import org.apache.spark.sql.catalyst.plans.physical.Partitioning
 import org.apache.spark.sql.execution.{ColumnarToRowExec, RowToColumnarExec, SparkPlan, UnaryExecNode}
 import org.apache.spark.sql.execution.metric.SQLMetric
-import org.apache.spark.sql.execution.python.ArrowEvalPythonExec
+import org.apache.spark.sql.execution.python.{ArrowEvalPythonExec, BatchEvalPythonExec}
 import org.apache.spark.sql.vectorized.ColumnarBatch
 
 /**
- * Evaluates scalar Python functions, iterator functions included, over record batches, in place of Spark's `ArrowEvalPythonExec`.
+ * Evaluates scalar Python functions, iterator functions included, over record batches, in place of Spark's
+ * `ArrowEvalPythonExec`, or `BatchEvalPythonExec`.
  *
  * The output is the child's columns followed by one column a function, the rows and their order are the child's. It gives
  * columns, and takes columns or, laid out by a [[RudfLayoutExec]] below it, rows; where a column that passes by has a
@@ -41,7 +42,9 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
 
   @transient private lazy val evaluationPlan = EvaluationPlan(udfs, evalType, conf)
 
-  @transient private lazy val columns = new SegmentColumns(evaluationPlan.inputs, child.output, resultAttrs)
+  @transient private lazy val columns = new SegmentColumns(evaluationPlan.inputs, child.output, results)
+
+  @transient private lazy val results = new ScalarResults(resultAttrs, evalType)
 
   /** Whether every input is one of the child's columns as it is. */
   private[spark] def inputsAreColumns: Boolean = positions.forall(_ >= 0)
@@ -60,12 +63,12 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
   /** Spark's own operator, for partitions whose executor cannot run the functions. */
   @transient private lazy val stock: SparkPlan = {
     val below = layoutBelow.fold(child)(_.child)
-    ArrowEvalPythonExec(udfs, resultAttrs, if (below.supportsColumnar) ColumnarToRowExec(below) else below, evalType)
+    RudfEvalExec.stock(udfs, resultAttrs, if (below.supportsColumnar) ColumnarToRowExec(below) else below, evalType)
   }
 
   /** Rows in and out: a column that passes by has no form in a segment. */
   override protected def doExecute(): RDD[InternalRow] = {
-    val evaluation = new RowEvaluation(evaluationPlan, evaluationPlan.inputs, child.output, resultAttrs)
+    val evaluation = new RowEvaluation(evaluationPlan, evaluationPlan.inputs, child.output, resultAttrs, results)
     val run = taskRunner
     new RudfOrStockRDD[InternalRow, InternalRow](child.execute(), stock.execute(), () => run.openOrTellWhy(),
       (session, rows, partition) => evaluation.evaluate(session, rows(), partition, run.pipeline(session, _)))
@@ -92,6 +95,13 @@ case class RudfEvalExec(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child
   private def taskRunner = TaskRunner(evaluationPlan, metrics, udfs)
 
   override protected def withNewChildInternal(newChild: SparkPlan): RudfEvalExec = copy(child = newChild)
+}
+
+private[spark] object RudfEvalExec {
+  /** Spark's own operator for scalar functions. */
+  def stock(udfs: Seq[PythonUDF], resultAttrs: Seq[Attribute], child: SparkPlan, evalType: Int): SparkPlan =
+    if (evalType == EvalType.Batched) BatchEvalPythonExec(udfs, resultAttrs, child)
+    else ArrowEvalPythonExec(udfs, resultAttrs, child, evalType)
 }
 
 private[spark] object TaskRunner {

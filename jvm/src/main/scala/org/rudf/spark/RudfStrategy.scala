@@ -17,8 +17,7 @@ object RudfStrategy extends SparkStrategy {
 
   override def apply(logical: LogicalPlan): Seq[SparkPlan] = logical match {
     case node @ ArrowEvalPython(udfs, resultAttrs, child, evalType) => scalar(node, udfs, resultAttrs, child, evalType).toSeq
-    case BatchEvalPython(udfs, resultAttrs, child) =>
-      explained(udfs, EvalType.Batched)(BatchEvalPythonExec(udfs, resultAttrs, planLater(child))).toSeq
+    case node @ BatchEvalPython(udfs, resultAttrs, child) => scalar(node, udfs, resultAttrs, child, EvalType.Batched).toSeq
     case MapInPandas(function, output, child, isBarrier, profile) =>
       map(function, output, child, isBarrier || profile.isDefined)(
         MapInPandasExec(function, output, _, isBarrier, profile)).toSeq
@@ -52,7 +51,7 @@ object RudfStrategy extends SparkStrategy {
     else {
       val below =
         if (others.isEmpty) planLater(child)
-        else ArrowEvalPythonExec(others.map(_._1), others.map(_._2), planLater(child), evalType)
+        else RudfEvalExec.stock(others.map(_._1), others.map(_._2), planLater(child), evalType)
       // What one function alone is refused for does not keep its neighbours.
       val (refused, taken) = ours.partition(f => Support.functionRefusal(f._1).isDefined)
       val planned = Seq(refused, taken).filter(_.nonEmpty).foldLeft(below)((plan, functions) =>
@@ -71,7 +70,7 @@ object RudfStrategy extends SparkStrategy {
     val udfs = functions.map(_.udf)
     Support.refusal(functions, evalType, SQLConf.get).orElse(refusal) match {
       case None => RudfEvalExec(udfs, resultAttrs, child, evalType)
-      case Some(why) => left(udfs, why, ArrowEvalPythonExec(udfs, resultAttrs, child, evalType))
+      case Some(why) => left(udfs, why, RudfEvalExec.stock(udfs, resultAttrs, child, evalType))
     }
   }
 
@@ -141,13 +140,6 @@ object RudfStrategy extends SparkStrategy {
           SparkAccess.aggregateExec(grouping, found, resultExpressions, planLater(child), udfs.head.evalType).map(left(udfs, why, _))
       }
     case _ => None
-  }
-
-  /** Spark's own operator with the reason, for functions that rudf may run and does not. */
-  private def explained(udfs: Seq[PythonUDF], evalType: Int)(stock: => SparkPlan): Option[SparkPlan] = {
-    val candidates = udfs.flatMap(Support.candidate(_, SQLConf.get))
-    if (candidates.isEmpty) None
-    else Support.refusal(candidates, evalType, SQLConf.get).map(why => left(udfs, why, stock))
   }
 
   private def left(udfs: Seq[PythonUDF], why: String, stock: SparkPlan): SparkPlan = {

@@ -47,7 +47,7 @@ case class RudfWindowExec(windows: Seq[NamedExpression], partitionSpec: Seq[Expr
 
   override protected def results(plan: EvaluationPlan): StreamResults = columns(plan)
 
-  private def columns(plan: EvaluationPlan) = new SegmentColumns(plan.inputs, child.output, attributes)
+  private def columns(plan: EvaluationPlan) = new SegmentColumns(plan.inputs, child.output, new ScalarResults(attributes, plan.evalType))
 
   override protected def stock(rows: SparkPlan): SparkPlan =
     SparkAccess.windowExec(windows, partitionSpec, orderSpec, rows, Windows.evalType(udfs.head)).getOrElse(

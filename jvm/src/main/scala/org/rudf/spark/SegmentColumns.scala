@@ -9,7 +9,7 @@ import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
  * every column is copied; in exchange several batches can be under way.
  */
 private[spark] final class SegmentColumns(
-    @transient inputs: Seq[Expression], childOutput: Seq[Attribute], resultAttrs: Seq[Attribute]) extends StreamResults {
+    @transient inputs: Seq[Expression], childOutput: Seq[Attribute], results: ScalarResults) extends StreamResults {
 
   /** How many columns, from the first, are for Python. */
   val visible: Int = inputs.length
@@ -28,15 +28,13 @@ private[spark] final class SegmentColumns(
   }
 
   /** The child's columns, read where they were laid out, followed by the results. */
-  def output(batch: LaidOutBatch, results: EvaluatedBatch): ColumnarBatch = {
-    val vectors = new Array[ColumnVector](childOutput.length + resultAttrs.length)
-    columnOf.indices.foreach(i => vectors(i) = RudfVectors.column(batch, columnOf(i), childOutput(i)))
-    RudfVectors.results(results, resultAttrs).copyToArray(vectors, childOutput.length)
-    new ColumnarBatch(vectors, batch.rows)
+  def output(batch: LaidOutBatch, evaluated: EvaluatedBatch): ColumnarBatch = {
+    val passing = columnOf.indices.map[ColumnVector](i => RudfVectors.column(batch, columnOf(i), childOutput(i)))
+    new ColumnarBatch((passing ++ results.vectors(evaluated)).toArray, batch.rows)
   }
 
   override def pairs: Boolean = true
 
   override def of(pipeline: ResultPipeline): Iterator[ColumnarBatch] =
-    Iterator.continually(pipeline.next()).takeWhile(_.isDefined).map(_.get).map { case (batch, results) => output(batch, results) }
+    Iterator.continually(pipeline.next()).takeWhile(_.isDefined).map(_.get).map { case (batch, evaluated) => output(batch, evaluated) }
 }

@@ -19,7 +19,7 @@ import org.apache.spark.sql.types.DataType
  */
 private[spark] final case class StreamSpec(names: Seq[String], nullable: Seq[Boolean], asStruct: Boolean,
     conf: Map[String, String], output: String, groups: Option[GroupColumns] = None, table: Option[TableSpec] = None,
-    inputTypes: Seq[String] = Nil, keys: Int = 0) {
+    keys: Int = 0) {
 
   /** The columns that come back before the results. */
   def returned: Seq[Int] = 0 until keys
@@ -30,13 +30,7 @@ private[spark] final case class StreamSpec(names: Seq[String], nullable: Seq[Boo
     nullable.foreach(flag => flags.add(flag))
     node.put("struct", asStruct).put("output", output)
     groups.foreach(_.write(node.putObject("groups")))
-    table.foreach { function =>
-      val told = node.putObject("table").put("name", function.name).put("return_type", function.returnType)
-      val (columns, types) = (told.put("keys", keys).putArray("partition_columns"), told.putArray("types"))
-      function.partitionColumns.foreach(i => columns.add(i))
-      inputTypes.foreach(t => types.add(t))
-      function.analyzed.foreach(told.put("analyzed", _))
-    }
+    table.foreach(_.write(node.putObject("table"), keys))
     val confs = node.putObject("conf")
     conf.foreach { case (name, value) => confs.put(name, value) }
   }
@@ -104,8 +98,7 @@ private[spark] object StreamSpec {
 
   /** Table functions, whose results come with the columns of their row that are wanted, which are the first. */
   def table(inputs: Seq[Expression], keys: Int, function: TableSpec, conf: SQLConf): StreamSpec =
-    columns(inputs, conf).copy(output = "table", table = Some(function), keys = keys,
-      inputTypes = inputs.map(_.dataType.json))
+    columns(inputs, conf).copy(output = "table", table = Some(function), keys = keys)
 }
 
 /** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */

@@ -38,7 +38,7 @@ object WorkerKind {
     conf.getConfString(RudfConf.Worker, "auto").trim.toLowerCase match {
       case "process" => Process
       case "embedded" => Embedded
-      case "auto" => if (evalType != EvalType.ArrowBatched && tasksAtOnce(application).contains(1)) Embedded else Process
+      case "auto" => if (!Kinds.rows.contains(evalType) && tasksAtOnce(application).contains(1)) Embedded else Process
       case other =>
         throw new IllegalArgumentException(s"${RudfConf.Worker} is `$other`, and has to be process, embedded or auto")
     }

@@ -1,0 +1,59 @@
+package org.rudf.spark
+
+import net.razorvine.pickle.Unpickler
+
+import org.apache.spark.sql.catalyst.InternalRow
+import org.apache.spark.sql.catalyst.expressions.Attribute
+import org.apache.spark.sql.catalyst.util.CharVarcharUtils
+import org.apache.spark.sql.execution.python.EvaluatePython
+import org.apache.spark.sql.execution.vectorized.{OnHeapColumnVector, WritableColumnVector}
+import org.apache.spark.sql.types.{BinaryType, NullType, StructField, StructType}
+import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
+
+/**
+ * The results of scalar functions, a vector each.
+ *
+ * Of pickled functions (eval type 100) each result is two columns: values of the very type, and the pickles of those that
+ * are not. Spark's own conversion makes values of these, as it does of all results in PySpark.
+ */
+private[spark] final class ScalarResults(attributes: Seq[Attribute], evalType: Int) extends Serializable {
+
+  /** Vectors over a batch of results, or with values copied from it. */
+  def vectors(results: EvaluatedBatch): Seq[ColumnVector] =
+    if (evalType != EvalType.Batched) RudfVectors.results(results, attributes)
+    else attributes.indices.map { i =>
+      val values = RudfVectors.result(results, 2 * i, attributes(i).dataType)
+      val pickles = RudfVectors.result(results, 2 * i + 1, BinaryType)
+      val rows = results.rows.toInt
+      // Of the type that has no values there is nothing to convert.
+      if (pickles.numNulls == rows || attributes(i).dataType == NullType) values else merged(i, rows, values, pickles)
+    }
+
+  private def merged(function: Int, rows: Int, values: ColumnVector, pickles: ColumnVector): ColumnVector = {
+    val dataType = CharVarcharUtils.replaceCharVarcharWithString(attributes(function).dataType)
+    val merged = new OnHeapColumnVector(rows, dataType)
+    val append = SparkAccess.rowAppender(StructType(Seq(StructField("", dataType))), Array[WritableColumnVector](merged))
+    val taken = new ColumnarBatch(Array(values), rows)
+    var unpickled: java.util.Iterator[_] = java.util.Collections.emptyIterator()
+    for (row <- 0 until rows) {
+      if (!pickles.isNullAt(row)) unpickled = conversion.unpickle(pickles.getBinary(row))
+      append.accept(if (unpickled.hasNext) converted(function, unpickled.next()) else taken.getRow(row))
+    }
+    merged
+  }
+
+  private def converted(function: Int, value: Any): InternalRow = InternalRow(conversion.ofFunction(function)(value))
+
+  /** Spark's own conversion of what PySpark's workers pickle. */
+  @transient private lazy val conversion = new Conversion
+
+  private final class Conversion {
+    EvaluatePython.registerPicklers()
+    private val unpickler = new Unpickler
+    val ofFunction: Array[Any => Any] = attributes.map(a => EvaluatePython.makeFromJava(a.dataType)).toArray
+
+    /** The values of a pickled list. */
+    def unpickle(pickle: Array[Byte]): java.util.Iterator[_] =
+      unpickler.loads(pickle).asInstanceOf[java.util.ArrayList[_]].iterator()
+  }
+}

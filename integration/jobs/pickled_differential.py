@@ -70,6 +70,8 @@ UNSTABLE = {"(1, 'a')", "(1,)", "()", "(1, 'a', 2)", "('a', 1)", "b'AB'", "b''",
 
 #: Types that no batch holds.
 LEFT_TO_SPARK = {"interval year to month", "variant", "interval"}
+#: The same of results alone.
+LEFT_AS_RESULTS = {*LEFT_TO_SPARK, "array<void>"}
 
 #: Java refuses them, whatever the type.
 REFUSED = {"Row", "Row of others", "Row(b, a)", "struct of date", "[Row]", "class", "object", "Text", "Number", "lambda", "aware", "aware, +5", *(name for name in VALUES if name.startswith("numpy"))}  # fmt: skip
@@ -113,10 +115,11 @@ def identities(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
         returned = "string" if t == "a bad string" else t
         for null in (f"if(id = 1, null, {expression})", expression):
             column = F.expr(null)
-            left = "left: " if t in LEFT_TO_SPARK else ""
-            matrix.add(f"{left}sees {null}", lambda c=column: one.select("id", shown(c)))
+            seen = "left: " if t in LEFT_TO_SPARK else ""
+            given = "left: " if t in LEFT_AS_RESULTS else ""
+            matrix.add(f"{seen}sees {null}", lambda c=column: one.select("id", shown(c)))
             matrix.add(
-                f"{left}gives back {null}", lambda c=column, r=returned: one.select("id", pickled(lambda v: v, r)(c))
+                f"{given}gives back {null}", lambda c=column, r=returned: one.select("id", pickled(lambda v: v, r)(c))
             )
 
 

@@ -69,3 +69,6 @@ def worker_main(socket: int, report: int) -> None:
 
 def note_function(index: int) -> None:
     """Note in this worker's report which function of its session is running."""
+
+def string_array(values: list[Any]) -> Any | None:
+    """Make a ``pyarrow.StringArray`` of strings and nulls (None, NaN); None where there is anything else."""

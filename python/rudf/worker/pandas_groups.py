@@ -16,6 +16,7 @@ import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
 from rudf.worker.groups import frame_bounds, starts_of
+from rudf.worker.vectorized import strings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,9 @@ Run = tuple[pa.RecordBatch, list[tuple[int, int]]]
 
 #: Results of several groups are converted together: up to so many rows, or of so many bytes of input.
 _MOST_ROWS, _MOST_BYTES = 1 << 15, 4 << 20
+
+#: Fewer rows are not worth more than PySpark's conversion.
+_FEW_ROWS = 256
 
 #: Slices share memory with the batch, and what is written to one stays its own: by themselves from pandas 3 on.
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
@@ -52,7 +56,7 @@ class Conversion:
         from pyspark.sql.conversion import PandasToArrowConversion
 
         return PandasToArrowConversion.convert(
-            data,
+            [_with_arrow_strings(one, field.dataType) for one, field in zip(data, schema.fields)],
             schema,
             timezone=self._conf.timezone,
             safecheck=self._conf.safecheck,
@@ -67,6 +71,19 @@ class Conversion:
         from pyspark.worker import verify_pandas_result
 
         verify_pandas_result(result, declared, self._conf.assign_cols_by_name, truncate_return_schema=False)
+
+
+def _with_arrow_strings(result: Any, declared: Any) -> Any:
+    """Make Arrow arrays of a DataFrame's columns of strings, which PySpark's conversion takes as they are."""
+    if type(result) is not pd.DataFrame or not result.columns.is_unique or len(result) < _FEW_ROWS:
+        return result
+    texts = {}
+    for field in declared.fields:
+        if field.dataType.simpleString() == "string" and field.name in result.columns:
+            array = strings_of(result[field.name])
+            if array is not None:
+                texts[field.name] = pd.Series(pd.arrays.ArrowExtensionArray(array), index=result.index)
+    return result.assign(**texts) if texts else result
 
 
 class _Columns:

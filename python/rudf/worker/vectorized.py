@@ -222,6 +222,10 @@ class PandasEvaluator(_Running):
         if isinstance(series, pd.Series) and _is_plain(series.dtype, function.arrow_type):
             # The dtype is the declared type's own: nothing to convert but NaN, which stands for null in a float.
             return pa.Array.from_pandas(series.to_numpy(), type=function.arrow_type)
+        if isinstance(series, pd.Series) and pa.types.is_string(function.arrow_type):
+            texts = strings_of(series)
+            if texts is not None:
+                return texts
         if not _is_simple(function.declared_type.jsonValue()):
             return self._convert_as_pyspark(series, function, index)
         return self._convert(series, function, index)
@@ -277,6 +281,11 @@ class PandasEvaluator(_Running):
                 )
             raise PySparkValueError(message) from error
         return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def strings_of(series: Any) -> pa.Array | None:
+    """Make an array of a Series of strings and nulls; None where there is anything else, for PySpark to decide on."""
+    return _native.string_array(series.to_numpy().tolist()) if series.dtype == object else None
 
 
 def _is_plain(dtype: Any, target: pa.DataType) -> bool:
@@ -341,6 +350,9 @@ def _series_reader(spark_type: str, prefer_int_ext_dtype: bool) -> Callable[[pa.
         return lambda array: _to_series(array).astype(extension)
     if spark_type == "timestamp":
         return _timestamps
+    if spark_type == "string":
+        # Looking for equal strings takes as long as making them.
+        return lambda array: array.to_pandas(deduplicate_objects=False)
     if spark_type == "date":
         return lambda array: array.to_pandas(date_as_object=True)
     return lambda array: _writable(array.to_pandas())

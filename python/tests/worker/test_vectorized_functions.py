@@ -137,3 +137,22 @@ def test_a_series_may_be_written_to() -> None:
         session = open_session(writes, declared, [kind], PANDAS)
         assert evaluate(session, [column]).to_pylist() == [9, 2]
         assert column.to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        (["a", None, "ä€𝄞", float("nan"), ""], ["a", None, "ä€𝄞", None, ""]),
+        ([], []),
+        (["a", 1], None),
+        (["a", pd.NA], None),
+        (["a", "\ud800"], None),
+        ([b"a"], None),
+        (["a", type("Text", (str,), {})("b")], None),
+    ],
+)
+def test_strings_of_pandas_become_an_array(values: list[Any], wanted: list[Any] | None) -> None:
+    array = _native.string_array(values)
+    assert (None if array is None else array.to_pylist()) == wanted
+    if array is not None:
+        array.validate(full=True)

@@ -5,6 +5,7 @@
 //! - [`pickled`]: the same where Spark's JVM side converts what is not of the declared type;
 //! - [`vectorized`]: functions of pyarrow arrays and pandas Series, called once for a batch;
 //! - [`stream`]: functions that take an iterator of batches and give one;
+//! - [`texts`]: strings of pandas as arrays;
 //! - [`bridge`]: arrays to pyarrow and back without a copy;
 //! - [`keep`]: batches that failed, in files that can be run again;
 //! - [`error`]: Python errors as text.
@@ -16,6 +17,7 @@ pub mod pickled;
 pub mod row;
 pub mod session;
 pub mod stream;
+pub mod texts;
 pub mod vectorized;
 
 pub use error::SessionError;

@@ -9,9 +9,13 @@ use std::{
 };
 
 use arrow_data::ArrayData;
-use pyo3::{exceptions::PyValueError, prelude::*, types::PyBytes};
+use pyo3::{
+    exceptions::PyValueError,
+    prelude::*,
+    types::{PyBytes, PyList},
+};
 use rudf_columns::{BatchImage, BatchMemory};
-use rudf_eval::{Session, SessionError, bridge};
+use rudf_eval::{Session, SessionError, bridge, texts};
 use rudf_segment::{
     memory::{Segment, SegmentPool},
     message::{self, SessionSpec},
@@ -24,6 +28,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<NativeSession>()?;
     module.add_function(wrap_pyfunction!(session_message, module)?)?;
     module.add_function(wrap_pyfunction!(held_batches, module)?)?;
+    module.add_function(wrap_pyfunction!(string_array, module)?)?;
     Ok(())
 }
 
@@ -33,6 +38,15 @@ fn session_message<'py>(py: Python<'py>, document: &str, blobs: &[u8]) -> PyResu
     let spec: SessionSpec = serde_json::from_str(document).map_err(|error| PyValueError::new_err(error.to_string()))?;
     let bytes = message::encode(&spec, blobs).map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(PyBytes::new(py, &bytes))
+}
+
+/// A `pyarrow.StringArray` of a list, as [`rudf_eval::texts::string_array`] makes it.
+#[pyfunction]
+fn string_array(py: Python<'_>, values: &Bound<'_, PyList>) -> PyResult<Option<Py<PyAny>>> {
+    let Some(array) = texts::string_array(values) else { return Ok(None) };
+    let class = py.import("pyarrow")?.getattr("Array")?;
+    let data_type = bridge::type_to_pyarrow(py, array.data_type())?;
+    Ok(Some(bridge::to_pyarrow(&class, &array, &data_type)?.unbind()))
 }
 
 /// How many batches are still referred to by arrays.

@@ -25,9 +25,16 @@ private[spark] final class ScalarResults(attributes: Seq[Attribute], evalType: I
       val values = RudfVectors.result(results, 2 * i, attributes(i).dataType)
       val pickles = RudfVectors.result(results, 2 * i + 1, BinaryType)
       val rows = results.rows.toInt
-      // Of the type that has no values there is nothing to convert.
-      if (pickles.numNulls == rows || attributes(i).dataType == NullType) values else merged(i, rows, values, pickles)
+      if (pickles.numNulls == rows) values
+      else if (attributes(i).dataType == NullType) refused(rows, values, pickles)
+      else merged(i, rows, values, pickles)
     }
+
+  /** Of the type that has no values: there is nothing to convert, but Spark may refuse what was pickled. */
+  private def refused(rows: Int, values: ColumnVector, pickles: ColumnVector): ColumnVector = {
+    (0 until rows).filterNot(pickles.isNullAt).foreach(row => conversion.unpickle(pickles.getBinary(row)))
+    values
+  }
 
   private def merged(function: Int, rows: Int, values: ColumnVector, pickles: ColumnVector): ColumnVector = {
     val dataType = CharVarcharUtils.replaceCharVarcharWithString(attributes(function).dataType)

@@ -78,7 +78,10 @@ private[spark] object Support {
 
   private def typeRefusal(chain: Seq[PythonUDF]): Option[String] =
     chain.head.children.iterator.map(_.dataType).flatMap(t => SupportedTypes.refusal(t).map("an argument " + _)).nextOption()
-      .orElse(SupportedTypes.refusal(chain.last.dataType).map("its result " + _))
+      .orElse(resultRefusal(chain.last).map("its result " + _))
+
+  private def resultRefusal(udf: PythonUDF): Option[String] = SupportedTypes.refusal(udf.dataType)
+    .orElse(if (udf.evalType == EvalType.Batched) SupportedTypes.pickledRefusal(udf.dataType) else None)
 
   /** A sentence that says why whole rows are not handed to a function or taken from one, if so. */
   def rowsRefusal(input: Seq[Attribute], output: Seq[Attribute]): Option[String] = {

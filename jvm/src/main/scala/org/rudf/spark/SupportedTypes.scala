@@ -23,6 +23,21 @@ private[spark] object SupportedTypes {
     case _ => None
   }
 
+  /** The same of the results of pickled functions, which Spark makes columns of. */
+  def pickledRefusal(dataType: DataType): Option[String] = dataType match {
+    case NullType => None
+    case _ if holdsVoid(dataType) => unsupported(dataType)
+    case _ => None
+  }
+
+  private def holdsVoid(dataType: DataType): Boolean = dataType match {
+    case NullType => true
+    case ArrayType(element, _) => holdsVoid(element)
+    case MapType(key, value, _) => holdsVoid(key) || holdsVoid(value)
+    case StructType(fields) => fields.exists(f => holdsVoid(f.dataType))
+    case _ => false
+  }
+
   /** Whether this release of PySpark converts these types as rudf does: older ones went by pandas for some kinds. */
   lazy val hasConverters: Boolean = {
     val numbers = org.apache.spark.SPARK_VERSION.split('.').map(_.takeWhile(_.isDigit)).filter(_.nonEmpty).map(_.toInt)

@@ -208,6 +208,21 @@ fn functions_have_pysparks_services_on_real_executors() {
     functions_have_pysparks_services(CLUSTER, "services-cluster");
 }
 
+#[test]
+fn workers_have_the_memory_of_their_stages_resource_profile_on_real_executors() {
+    let _machine = machine();
+    let scratch = scratch("resource-profiles").unwrap();
+    let target = scratch.join("results.json");
+    let job = Job::new("resource_profiles", "local-cluster[3,1,1024]").unwrap().worker(PROCESS).argument(&target);
+    // Where executors are not allocated as they are wanted, there are none with a profile.
+    let job = job.conf("spark.dynamicAllocation.enabled", "true").conf("spark.dynamicAllocation.maxExecutors", "1");
+    let finished = job.conf("spark.executor.pyspark.memory", "2g").run(&scratch).unwrap();
+    must_succeed(&finished);
+    for (query, outcome) in read(&target).as_object().unwrap() {
+        assert_eq!(outcome, &Value::Bool(true), "{query}: {outcome}\n{}", finished.tail());
+    }
+}
+
 fn services_that_only_pysparks_workers_have(master: &str, name: &str, confs: &[(&str, &str)]) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();

@@ -41,7 +41,8 @@ final class EvaluationPlan private (
   /** Opens a session for the task that calls this, or says why this process cannot run the functions. */
   def open(): Either[String, WorkerSession] = TaskContext.get() match {
     case _: BarrierTaskContext => Left("the task is one of a barrier stage, whose services PySpark's own workers have")
-    case _ => WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+    case null => WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+    case task => WorkerHosts.forPython(pythonExec, hostConf.inTask(task)).flatMap(_.open(message()))
   }
 
   private def inProcess: Boolean = hostConf.worker == WorkerKind.Process

@@ -69,7 +69,8 @@ def _pyarrow(values: list[Any], declared_type: Any) -> Any:
         kinds = sorted({type(value).__name__ for value in values if value is not None})
         message = (
             f"results of the types {', '.join(kinds)} have to be converted to {declared_type.simpleString()}, which "
-            f"needs pyarrow, and {sys.executable} has none: return values of exactly the declared type, or install pyarrow"
+            f"needs pyarrow, and {sys.executable} has none: "
+            "return values of exactly the declared type, or install pyarrow"
         )
         raise TypeError(message) from None
     return pyarrow

@@ -71,6 +71,9 @@ object EvaluationPlan {
   /** Rows of a batch where Spark's conf sets no limit: enough to make the cost of a batch small. */
   private val UnlimitedRows = 64 * 1024
 
+  /** Rows of a batch at most, whatever the conf says: each batch reserves memory for all that it may have. */
+  private val MostRows = 1 << 20
+
   /** For functions that are called with their arguments. */
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan =
     apply(udfs, evalType, conf, Nil, inputs =>
@@ -114,7 +117,7 @@ object EvaluationPlan {
       RudfConf.settings(conf) ++ (if (udfs.forall(Support.isSealed)) None else Some("reuse_functions" -> false)),
       stream(inputs.toVector),
       RudfConf.timeout(conf), RudfConf.crashKeep(conf), hostConf(udfs, evalType, conf),
-      if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
+      if (conf.arrowMaxRecordsPerBatch > 0) math.min(conf.arrowMaxRecordsPerBatch, MostRows) else UnlimitedRows,
       math.min(if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue, RudfConf.bytesInFlight(conf)),
       RudfConf.batchesInFlight(conf), RudfConf.bytesInFlight(conf))
   }

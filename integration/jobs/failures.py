@@ -263,6 +263,16 @@ def keeps_arrays() -> Any:
     return True if rows == 0 else f"{rows} rows saw an array that had changed"
 
 
+def works_without_a_bound() -> Any:
+    """Batches of any number of rows reserve no memory for as many. Spark's own path may run out of it."""
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(2**31 - 1))
+    try:
+        return works() or "wrong"
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
+results["batches without a bound"] = works_without_a_bound()
 if HAS_ARROW:
     results["arrays kept in a global"] = keeps_arrays()
 results["works at the end"] = works()

@@ -17,7 +17,9 @@ from pyspark.errors import PythonException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from differential import significant
 from rudf import rudf
+from rudf.udf import RudfFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,6 +151,61 @@ fails("unpickling", lambda: ids.select(rudf(lambda v: unloadable, "string")("id"
 fails("on columns of a file", lambda: ids.select(inverse("id")), "ZeroDivisionError")
 
 
+# Results that are not what they should be: told as on Spark's own path, with the function's name.
+
+
+def fails_alike(name: str, frame: Callable[[], DataFrame]) -> None:
+    told = {}
+    for side in ("off", "on"):
+        spark.conf.set("spark.rudf.enabled", str(side == "on").lower())
+        try:
+            told[side] = "it did not fail", str(frame().collect())
+        except Exception as error:
+            told[side] = type(error).__name__, str(error)
+    spark.conf.unset("spark.rudf.enabled")
+    (stock, stock_text), (ours, our_text) = told["off"], told["on"]
+    alike = stock == ours != "it did not fail" and significant(stock_text) == significant(our_text)
+    right = alike and "[rudf: in the function `returns`" in our_text
+    results[name] = (works() or "the next query is wrong") if right else f"{stock_text}\n--- rudf:\n{our_text}"
+
+
+def returning(make: Callable[[Any], Any], in_iterator: bool) -> Any:
+    def returns(values: Any) -> Any:
+        return (make(batch) for batch in values) if in_iterator else make(values)
+
+    return returns
+
+
+#: By eval type; the others are iterators of these.
+RESULTS: dict[int, dict[str, Callable[[Any], Any]]] = {
+    250: {
+        "too few rows": lambda v: v.slice(1),
+        "too many rows": lambda v: pa.concat_arrays([v, v]),
+        "strings for numbers": lambda v: pa.array(["x"] * len(v)),
+    },
+    200: {
+        "too few rows": lambda v: v.iloc[1:],
+        "too many rows": lambda v: pd.concat([v, v]),
+        "strings for numbers": lambda v: pd.Series(["x"] * len(v)),
+    },
+}
+for kind, makers in RESULTS.items() if HAS_ARROW else ():
+    for result, make in {**makers, "None": lambda v: None, "a number": lambda v: 5}.items():
+        scalar = RudfFunction(returning(make, False), "bigint", kind)
+        fails_alike(f"{result} of kind {kind}", lambda f=scalar: ids.select(f("id")))
+        if spark.version >= "4.3":
+            iterator = RudfFunction(returning(make, True), "bigint", {250: 251, 200: 204}[kind])
+            fails_alike(f"{result} of iterators of kind {kind}", lambda f=iterator: ids.select(f("id")))
+if spark.version >= "4.3":
+    for result, make in {"None": lambda v: None, "a number": lambda v: 5}.items():
+        mapped = returning(make, True)
+        fails_alike(f"{result} of mapInPandas", lambda f=mapped: ids.mapInPandas(f, "id bigint"))
+        fails_alike(f"{result} of mapInArrow", lambda f=mapped: ids.mapInArrow(f, "id bigint"))
+        group = returning(make, False)
+        fails_alike(f"{result} of applyInPandas", lambda f=group: ids.groupBy("id").applyInPandas(f, "id bigint"))
+        fails_alike(f"{result} of applyInArrow", lambda f=group: ids.groupBy("id").applyInArrow(f, "id bigint"))
+
+
 def is_cancelled() -> Any:
     """A function that never ends, in a job that is cancelled."""
 
@@ -206,6 +263,16 @@ def keeps_arrays() -> Any:
     return True if rows == 0 else f"{rows} rows saw an array that had changed"
 
 
+def works_without_a_bound() -> Any:
+    """Batches of any number of rows reserve no memory for as many. Spark's own path may run out of it."""
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(2**31 - 1))
+    try:
+        return works() or "wrong"
+    finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
+results["batches without a bound"] = works_without_a_bound()
 if HAS_ARROW:
     results["arrays kept in a global"] = keeps_arrays()
 results["works at the end"] = works()

@@ -25,6 +25,21 @@ def is_running(process: int) -> bool:
         return False
 
 
+def descendants(process: int) -> set[int]:
+    """Return the processes below one."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(entry.parent.name)] = int(entry.read_text().rsplit(") ", 1)[1].split()[1])
+        except OSError:
+            pass
+    found, new = set(), {process}
+    while new:
+        new = {child for child, parent in parents.items() if parent in new} - found
+        found |= new
+    return found
+
+
 def until(so: Callable[[], bool], seconds: float = 20) -> bool:
     """Wait for something, and tell whether it came."""
     end = time.time() + seconds

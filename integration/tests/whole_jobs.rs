@@ -218,6 +218,21 @@ fn functions_have_pysparks_services_on_real_executors() {
     functions_have_pysparks_services(CLUSTER, "services-cluster");
 }
 
+#[test]
+fn workers_have_the_memory_of_their_stages_resource_profile_on_real_executors() {
+    let _machine = machine();
+    let scratch = scratch("resource-profiles").unwrap();
+    let target = scratch.join("results.json");
+    let job = Job::new("resource_profiles", "local-cluster[3,1,1024]").unwrap().worker(PROCESS).argument(&target);
+    // Where executors are not allocated as they are wanted, there are none with a profile.
+    let job = job.conf("spark.dynamicAllocation.enabled", "true").conf("spark.dynamicAllocation.maxExecutors", "1");
+    let finished = job.conf("spark.executor.pyspark.memory", "2g").run(&scratch).unwrap();
+    must_succeed(&finished);
+    for (query, outcome) in read(&target).as_object().unwrap() {
+        assert_eq!(outcome, &Value::Bool(true), "{query}: {outcome}\n{}", finished.tail());
+    }
+}
+
 fn services_that_only_pysparks_workers_have(master: &str, name: &str, confs: &[(&str, &str)]) {
     let _machine = machine();
     let scratch = scratch(name).unwrap();
@@ -437,6 +452,38 @@ fn with_another_python_the_job_runs_on_sparks_path() {
         let confs = [("spark.rudf.worker", worker), ("spark.rudf.python", python.to_str().unwrap())];
         runs_on_sparks_path_with(LOCAL, "another-python", &confs, "it was pickled by Python 3.");
     }
+}
+
+/// A Python that lacks something fails as on Spark's own path, says what, and another one of the application goes on.
+fn a_python_that_lacks_something_is_told(name: &str, python: &Path, lack: &str, sentence: &str) {
+    let scratch = scratch(name).unwrap();
+    let target = scratch.join("results.json");
+    let job = Job::new("worker_environments", CLUSTER).unwrap().worker(PROCESS).argument(&target).argument(python);
+    let finished = job.argument(Path::new(lack)).conf("spark.task.maxFailures", "1").run(&scratch).unwrap();
+    must_succeed(&finished);
+    for (kind, outcome) in read(&target).as_object().unwrap() {
+        assert_eq!(outcome, &Value::Bool(true), "{kind}: {outcome}\n{}", finished.tail());
+    }
+    assert!(finished.log.contains(sentence), "no `{sentence}`:\n{}", finished.tail());
+}
+
+#[test]
+fn functions_of_another_python_version_are_told_on_real_executors() {
+    let Some(python) = another_python() else {
+        eprintln!("skipped: this machine has one version of Python");
+        return;
+    };
+    let _machine = machine();
+    let sentence = format!("and {} is Python 3.", python.display());
+    a_python_that_lacks_something_is_told("another-python-cluster", &python, "version", &sentence);
+}
+
+#[test]
+fn functions_that_need_packages_are_told_on_real_executors() {
+    let _machine = machine();
+    let python = python_without_pyarrow(&scratch("no-packages-python").unwrap());
+    let sentence = format!("need pyarrow, and {} has none", python.display());
+    a_python_that_lacks_something_is_told("no-packages", &python, "packages", &sentence);
 }
 
 #[test]

@@ -7,6 +7,7 @@ batch: the conversion is pyarrow's, after PySpark's converter for the type, so t
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ def _pyarrow(values: list[Any], declared_type: Any) -> Any:
         kinds = sorted({type(value).__name__ for value in values if value is not None})
         message = (
             f"results of the types {', '.join(kinds)} have to be converted to {declared_type.simpleString()}, which "
-            "needs pyarrow, and this Python has none: return values of exactly the declared type, or install pyarrow"
+            f"needs pyarrow, and {sys.executable} has none: "
+            "return values of exactly the declared type, or install pyarrow"
         )
         raise TypeError(message) from None
     return pyarrow

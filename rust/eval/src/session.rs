@@ -31,6 +31,8 @@ pub mod eval_type {
     pub const SCALAR_PANDAS: i32 = 200;
     /// `arrow_udf`: a function of pyarrow arrays.
     pub const SCALAR_ARROW: i32 = 250;
+    /// Those whose functions take pandas objects, streams included.
+    pub const OF_PANDAS: [i32; 9] = [SCALAR_PANDAS, 201, 202, 203, 204, 205, 206, 216, 217];
 }
 
 /// A function with everything that the message says of it, unpickled.
@@ -197,25 +199,33 @@ fn check_version(py: Python<'_>, pickled_by: &str) -> Result<(), SessionError> {
         return Ok(());
     }
     Err(SessionError::environment(format!(
-        "the functions were pickled by Python {pickled_by}, and this is Python {ours}"
+        "the functions were pickled by Python {pickled_by}, and {} is Python {ours}",
+        executable(py)
     )))
 }
 
-/// Functions of whole columns need the packages whose types they take. Asked before anything is unpickled: annotations
-/// refer to these types, and would fail as an error of the function's.
+/// The environment's `python`, for messages.
+fn executable(py: Python<'_>) -> String {
+    let path = py.import("sys").and_then(|sys| sys.getattr("executable")?.extract());
+    path.unwrap_or_else(|_| "this Python".to_owned())
+}
+
+/// Functions of whole columns, and streams, need the packages whose types they take. Asked before anything is unpickled:
+/// annotations refer to these types, and would fail as an error of the function's.
 fn check_packages(py: Python<'_>, spec: &SessionSpec) -> Result<(), SessionError> {
     let converted =
         |function: &FunctionSpec| SparkType::from_json(&function.result_type).is_ok_and(|t| !t.has_builder());
     let packages: &[&str] = match spec.eval_type {
-        eval_type::ARROW_BATCHED if spec.functions.iter().any(converted) => &["pyarrow"],
-        eval_type::SCALAR_PANDAS => &["pyarrow", "pandas"],
-        eval_type::SCALAR_ARROW => &["pyarrow"],
-        _ => &[],
+        eval_type::ARROW_BATCHED if !spec.functions.iter().any(converted) => &[],
+        kind if eval_type::OF_PANDAS.contains(&kind) => &["pyarrow", "pandas"],
+        _ if !spec.stream.is_null() => &["pyarrow", "numpy"],
+        _ => &["pyarrow"],
     };
     for package in packages {
         py.import(*package).map_err(|error| {
             SessionError::environment(format!(
-                "functions of this kind or type need {package}, and this Python has none: {error}"
+                "functions of this kind or type need {package}, and {} has none: {error}",
+                executable(py)
             ))
         })?;
     }

@@ -41,7 +41,8 @@ final class EvaluationPlan private (
   /** Opens a session for the task that calls this, or says why this process cannot run the functions. */
   def open(): Either[String, WorkerSession] = TaskContext.get() match {
     case _: BarrierTaskContext => Left("the task is one of a barrier stage, whose services PySpark's own workers have")
-    case _ => WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+    case null => WorkerHosts.forPython(pythonExec, hostConf).flatMap(_.open(message()))
+    case task => WorkerHosts.forPython(pythonExec, hostConf.inTask(task)).flatMap(_.open(message()))
   }
 
   private def inProcess: Boolean = hostConf.worker == WorkerKind.Process
@@ -69,6 +70,9 @@ final class EvaluationPlan private (
 object EvaluationPlan {
   /** Rows of a batch where Spark's conf sets no limit: enough to make the cost of a batch small. */
   private val UnlimitedRows = 64 * 1024
+
+  /** Rows of a batch at most, whatever the conf says: each batch reserves memory for all that it may have. */
+  private val MostRows = 1 << 20
 
   /** For functions that are called with their arguments. */
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan =
@@ -113,7 +117,7 @@ object EvaluationPlan {
       RudfConf.settings(conf) ++ (if (udfs.forall(Support.isSealed)) None else Some("reuse_functions" -> false)),
       stream(inputs.toVector),
       RudfConf.timeout(conf), RudfConf.crashKeep(conf), hostConf(udfs, evalType, conf),
-      if (conf.arrowMaxRecordsPerBatch > 0) conf.arrowMaxRecordsPerBatch else UnlimitedRows,
+      if (conf.arrowMaxRecordsPerBatch > 0) math.min(conf.arrowMaxRecordsPerBatch, MostRows) else UnlimitedRows,
       math.min(if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue, RudfConf.bytesInFlight(conf)),
       RudfConf.batchesInFlight(conf), RudfConf.bytesInFlight(conf))
   }

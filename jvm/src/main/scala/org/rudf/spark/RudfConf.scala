@@ -2,7 +2,7 @@ package org.rudf.spark
 
 import scala.util.Try
 
-import org.apache.spark.{SparkConf, SparkEnv}
+import org.apache.spark.{SparkConf, SparkEnv, TaskContext}
 import org.apache.spark.network.util.JavaUtils
 import org.apache.spark.sql.internal.SQLConf
 
@@ -93,7 +93,10 @@ object RudfConf {
    * @param environment variables that are set for worker processes
    */
   final case class HostConf(python: Option[String], unpackDirectory: Option[String], worker: WorkerKind,
-      environment: Map[String, String], mostIdle: Int, idleSeconds: Long)
+      environment: Map[String, String], mostIdle: Int, idleSeconds: Long) {
+    /** The same for a task, which knows what its stage's resource profile says. */
+    def inTask(task: TaskContext): HostConf = copy(environment = WorkerEnvironment.inTask(SparkEnv.get.conf, environment, task))
+  }
 
   /** @param functionEnvironment variables that came with the function */
   def hostConf(conf: SparkConf, worker: WorkerKind, functionEnvironment: Map[String, String]): HostConf = HostConf(

@@ -1,5 +1,6 @@
 package org.rudf.spark
 
+import org.apache.spark.resource.ResourceProfile
 import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedExpression, PythonUDF, PythonUDTF, SortOrder, WindowFunctionType}
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 import org.apache.spark.sql.catalyst.planning.{PhysicalAggregation, PhysicalWindow}
@@ -19,10 +20,10 @@ object RudfStrategy extends SparkStrategy {
     case node @ ArrowEvalPython(udfs, resultAttrs, child, evalType) => scalar(node, udfs, resultAttrs, child, evalType).toSeq
     case node @ BatchEvalPython(udfs, resultAttrs, child) => scalar(node, udfs, resultAttrs, child, EvalType.Batched).toSeq
     case MapInPandas(function, output, child, isBarrier, profile) =>
-      map(function, output, child, isBarrier || profile.isDefined)(
+      map(function, output, child, isBarrier, profile)(
         MapInPandasExec(function, output, _, isBarrier, profile)).toSeq
     case MapInArrow(function, output, child, isBarrier, profile) =>
-      map(function, output, child, isBarrier || profile.isDefined)(
+      map(function, output, child, isBarrier, profile)(
         MapInArrowExec(function, output, _, isBarrier, profile)).toSeq
     case FlatMapGroupsInPandas(grouping, function: PythonUDF, output, child) =>
       groups(grouping, function, output, child)(FlatMapGroupsInPandasExec(grouping, function, output, _)).toSeq
@@ -74,12 +75,12 @@ object RudfStrategy extends SparkStrategy {
     }
   }
 
-  private def map(function: Expression, output: Seq[Attribute], child: LogicalPlan, special: Boolean)(
-      stock: SparkPlan => SparkPlan): Option[SparkPlan] = function match {
+  private def map(function: Expression, output: Seq[Attribute], child: LogicalPlan, isBarrier: Boolean,
+      profile: Option[ResourceProfile])(stock: SparkPlan => SparkPlan): Option[SparkPlan] = function match {
     case udf: PythonUDF =>
-      val barrier = if (special) Some("it runs in a barrier stage or with a resource profile") else None
+      val barrier = if (isBarrier) Some("it runs in a barrier stage") else None
       single(udf, barrier.orElse(Support.rowsRefusal(child.output, output)))(
-        RudfMapExec(udf, output, planLater(child)))(stock(planLater(child)))
+        RudfMapExec(udf, output, profile, planLater(child)))(stock(planLater(child)))
     case _ => None
   }
 

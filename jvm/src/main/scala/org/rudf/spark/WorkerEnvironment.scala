@@ -2,10 +2,13 @@ package org.rudf.spark
 
 import java.io.File
 
-import org.apache.spark.SparkConf
+import org.apache.spark.{SparkConf, TaskContext}
 
 /** Environment variables of worker processes: those that PySpark's workers have. */
 private[spark] object WorkerEnvironment {
+
+  /** The limit of a worker in MiB. */
+  private val Memory = "PYSPARK_EXECUTOR_MEMORY_MB"
 
   /**
    * Variables that PySpark's own runner adds to a function's, in place, when it has run it in this process: they are not
@@ -15,18 +18,30 @@ private[spark] object WorkerEnvironment {
     "SPARK_TRACEBACK_WITH_LOCALS", "SPARK_AUTH_SOCKET_TIMEOUT", "SPARK_BUFFER_SIZE", "SPARK_LOCAL_DIRS",
     "PYTHON_FAULTHANDLER_DIR", "PYTHON_TRACEBACK_DUMP_INTERVAL_SECONDS", "PYTHON_DAEMON_KILL_WORKER_ON_FLUSH_FAILURE",
     "PYTHON_UDF_BATCH_SIZE", "SPARK_JOB_ARTIFACT_UUID", "SPARK_PYTHON_RUNTIME", "SPARK_PIPELINED_UDF",
-    "SPARK_PIPELINED_UDF_QUEUE_DEPTH", "PYSPARK_SPARK_SESSION_UUID", "PYSPARK_EXECUTOR_MEMORY_MB", "PYTHONPATH")
+    "SPARK_PIPELINED_UDF_QUEUE_DEPTH", "PYSPARK_SPARK_SESSION_UUID", Memory, "PYTHONPATH")
 
   /** What is known on the driver. Two functions with the same variables share workers. */
   def of(conf: SparkConf, function: Map[String, String]): Map[String, String] = {
     val threads = function.getOrElse("OMP_NUM_THREADS", conf.get("spark.task.cpus", "1"))
-    // As PySpark does it: the limit is an executor's, and its cores share it.
     val memory = conf.getOption("spark.executor.pyspark.memory").map { _ =>
-      val megabytes = conf.getSizeAsMb("spark.executor.pyspark.memory")
-      "PYSPARK_EXECUTOR_MEMORY_MB" -> (megabytes / math.max(1, conf.getInt("spark.executor.cores", 1))).toString
+      share(conf.getSizeAsMb("spark.executor.pyspark.memory"), conf.getInt("spark.executor.cores", 1))
     }
     function -- OfPySparksRunner ++ memory ++ Map("OMP_NUM_THREADS" -> threads, "SPARK_PYTHON_RUNTIME" -> "PYTHON_WORKER")
   }
+
+  /**
+   * The same in a task, whose stage may have a resource profile: Spark tells its tasks what that says. PySpark 4.3 divides the
+   * memory by how many tasks an executor runs at once, and before that by its cores.
+   */
+  def inTask(conf: SparkConf, driver: Map[String, String], task: TaskContext): Map[String, String] = {
+    def told(name: String): Option[String] = Option(task.getLocalProperty(s"resource.$name"))
+    val shares = told("maxTasksPerExecutor").orElse(told("executor.cores")).fold(conf.getInt("spark.executor.cores", 1))(_.toInt)
+    val threads = if (conf.contains("spark.executorEnv.OMP_NUM_THREADS")) None else Some("OMP_NUM_THREADS" -> task.cpus().toString)
+    driver - Memory ++ told("pyspark.memory").map(megabytes => share(megabytes.toLong, shares)) ++ threads
+  }
+
+  /** As PySpark does it: the limit is an executor's, and its workers share it. */
+  private def share(megabytes: Long, shares: Int): (String, String) = Memory -> (megabytes / math.max(1, shares)).toString
 
   /** What functions of PySpark's will most likely want, known before there is a function. */
   def expected(conf: SparkConf): Map[String, String] = of(conf,

@@ -12,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import SparkSession
+from pyspark.sql.functions import udf
 
 from differential import significant
 from faults import Faults, descendants, is_running, until
@@ -90,6 +91,11 @@ if lack == "version":
 else:
     faults.cause("rows", lambda: runs(rows))
     faults.cause("rows whose results are converted", conversion_is_refused)
+    listed, divided = (udf(f, "array<bigint>", useArrow=False) for f in (lambda v: [v], lambda v: [1 // (v - 3)]))
+    faults.cause("pickled rows", lambda: runs(lambda: ids.select(listed("id")[0])))
+    faults.cause(
+        "pickled rows that fail", lambda: told_alike(lambda: ids.select(divided("id")), "[rudf: in the function")
+    )
     for name, frame in KINDS.items():
         faults.cause(name, lambda frame=frame: told_alike(frame, "No module named"))
 

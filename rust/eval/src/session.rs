@@ -216,6 +216,7 @@ fn check_packages(py: Python<'_>, spec: &SessionSpec) -> Result<(), SessionError
     let converted =
         |function: &FunctionSpec| SparkType::from_json(&function.result_type).is_ok_and(|t| !t.has_builder());
     let packages: &[&str] = match spec.eval_type {
+        eval_type::BATCHED => &[],
         eval_type::ARROW_BATCHED if !spec.functions.iter().any(converted) => &[],
         kind if eval_type::OF_PANDAS.contains(&kind) => &["pyarrow", "pandas"],
         _ if !spec.stream.is_null() => &["pyarrow", "numpy"],

@@ -128,7 +128,7 @@ private[spark] object Support {
     }
 
   private def requiredPackages(evalType: Int): Seq[String] =
-    if (evalType == EvalType.ArrowBatched) Nil
+    if (Kinds.rows.contains(evalType)) Nil
     else if (Kinds.pandas.contains(evalType)) Seq("pyarrow", "pandas")
     else Seq("pyarrow")
 

@@ -75,11 +75,11 @@ class Conversion:
 
 def _with_arrow_strings(result: Any, declared: Any) -> Any:
     """Make Arrow arrays of a DataFrame's columns of strings, which PySpark's conversion takes as they are."""
-    if type(result) is not pd.DataFrame or not result.columns.is_unique or len(result) < _FEW_ROWS:
+    if type(result) is not pd.DataFrame or len(result) < _FEW_ROWS or result.columns.tolist() != declared.names:
         return result
     texts = {}
     for field in declared.fields:
-        if field.dataType.simpleString() == "string" and field.name in result.columns:
+        if field.dataType.simpleString() == "string":
             array = strings_of(result[field.name])
             if array is not None:
                 texts[field.name] = pd.Series(pd.arrays.ArrowExtensionArray(array), index=result.index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import sys
 import textwrap
 from functools import cache
@@ -311,3 +312,10 @@ first = unpickler.load()
 assert unpickler.load() == [first, ["new"]]
 """
     assert outcomes({"interrupted": source}) == {"interrupted": "ok"}
+
+
+def test_structs_that_only_c_code_makes_are_refused_at_the_sender() -> None:
+    metaclass = type("StructMeta", (type,), {"__module__": "msgspec._core"})
+    struct = metaclass("Point", (), {"__module__": "__main__", "__qualname__": "Point", "__slots__": ("x",)})
+    with pytest.raises(pickle.PicklingError, match=r"class 'Point' by value: msgspec .* define it in a module"):
+        rudf_pickle.dumps(lambda: struct)

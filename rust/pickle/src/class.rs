@@ -259,6 +259,13 @@ impl<'py> Saver<'py> {
     /// Refuses at the sender what could not be made at the receiver.
     fn check_bases(&self, class: &Bound<'py, PyType>) -> PyResult<()> {
         let py = self.py;
+        if self.known.getters.class_module.of_class(&class.get_type())?.eq("msgspec._core")? {
+            return Err(self.pickling_error(&format!(
+                "cannot pickle the class '{}' by value: msgspec makes its structs in C, from annotations: define it in a \
+                 module that the receiver can import",
+                class.fully_qualified_name()?
+            )));
+        }
         if !self.has_subclass_hook(class) {
             return Ok(());
         }

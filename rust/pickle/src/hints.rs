@@ -14,6 +14,8 @@ const COLUMN: &str = "a Column stands for values that Spark computes: use it out
                       compute with the row's values inside";
 const SPARK: &str = "this object of Spark lives on the driver only: take out of it what the function needs";
 const JAVA: &str = "Java objects live on the driver only: take out of them what the function needs";
+const MAPPED: &str = "classes that SQLAlchemy maps belong to a registry of one process: define them in a module that \
+                      workers import";
 const CONNECTION: &str = "open the connection inside the function, on the worker";
 const FILE: &str = "open the file inside the function, on the worker";
 
@@ -38,6 +40,7 @@ const OBJECTS: &[(&str, &str, &str)] = &[
     ("pyspark.", "JavaWrapper", SPARK),
     ("pyspark.sql.connect.", "SparkConnectClient", SESSION),
     ("py4j.", "", JAVA),
+    ("sqlalchemy.orm.", "registry", MAPPED),
     ("socket", "socket", CONNECTION),
     ("ssl", "SSLSocket", CONNECTION),
     ("http.client", "HTTPConnection", CONNECTION),

@@ -96,12 +96,12 @@ fn stock_functions_of_all_kinds_give_the_same_on_both_paths() {
 
 #[test]
 fn pickled_functions_of_rows_give_the_same_on_both_paths() {
-    same_answers("pickled_differential", LOCAL, PROCESS, "pickled-local", (0, 8), 1000);
+    same_answers("pickled_differential", LOCAL, PROCESS, "pickled-rows-local", (0, 8), 1000);
 }
 
 #[test]
 fn pickled_functions_of_rows_give_the_same_with_python_embedded() {
-    same_answers("pickled_differential", LOCAL, EMBEDDED, "pickled-embedded", (1, 16), 1000);
+    same_answers("pickled_differential", LOCAL, EMBEDDED, "pickled-rows-embedded", (1, 16), 1000);
 }
 
 /// A Python environment with everything but rudf: the packages of the project's own, without its `.pth` files.

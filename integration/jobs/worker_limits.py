@@ -81,18 +81,19 @@ def same(value):
     return value
 
 
-def large() -> DataFrame:
-    """Batches of more bytes than any segment that there is has."""
-    large.rows *= 2
-    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", str(large.rows))
-    return spark.range(0, large.rows, 1, 1)
+def large(function: Any) -> DataFrame:
+    """One batch for a function, whose results, with those of others, are more than any segment that there is holds."""
+    large.columns *= 2
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "1000000")
+    others = [rudf(lambda v, n=n: v, "bigint")("id") for n in range(large.columns)]
+    return spark.range(0, 1_000_000, 1, 1).select(function("id"), *others)
 
 
-large.rows = 500_000
+large.columns = 1
 
 
 def refused_to_executor(limit: int, most: Callable[[int], int]) -> Any:
-    return limited(limit, most, lambda: told(lambda: large().select(same("id")), "cannot make shared memory"))
+    return limited(limit, most, lambda: told(lambda: large(same), "cannot make shared memory"))
 
 
 @rudf("bigint")
@@ -110,19 +111,17 @@ def limits_descriptors(value):
 fault("shared memory refused to an executor", lambda: refused_to_executor(resource.RLIMIT_FSIZE, lambda _: 1 << 20))
 fault(
     "shared memory refused to a worker",
-    lambda: told(lambda: large().select(limits_files("id")), "`limits_files`", "File too large"),
+    lambda: told(lambda: large(limits_files), "`limits_files`", "File too large"),
 )
 fault(
     "descriptors refused to a worker",
-    lambda: told(lambda: large().select(limits_descriptors("id")), "`limits_descriptors`", "memfd_create"),
+    lambda: told(lambda: large(limits_descriptors), "`limits_descriptors`", "memfd_create"),
 )
 
 
 def no_descriptors_for_executor() -> Any:
     """Where no worker can be had, Spark's own path is taken, which needs descriptors too: it is told or survived."""
-    outcome = limited(
-        resource.RLIMIT_NOFILE, lambda used: used, lambda: told(lambda: large().select(same("id")), "open files")
-    )
+    outcome = limited(resource.RLIMIT_NOFILE, lambda used: used, lambda: told(lambda: large(same), "open files"))
     return outcome in (True, "it did not fail") or outcome
 
 

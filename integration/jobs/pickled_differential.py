@@ -128,12 +128,10 @@ def coercions(matrix: Matrix) -> None:
     spark = matrix.spark
     for t in TYPES + MORE_TYPES:
         names = [name for name in VALUES if not (name in UNSTABLE and ("string" in t or "char" in t))]
-        refused = [name for name in names if is_refused(VALUES[name], t) or name in REFUSED]
+        refused = [name for name in names if name in REFUSED or is_refused(VALUES[name], t)]
+        taken = [name for name in names if name not in refused]
         if t in MORE_TYPES:
             refused = refused[zlib.crc32(t.encode()) % 5 :: 5]
-        taken = [
-            name for name in names if name not in refused and not is_refused(VALUES[name], t) and name not in REFUSED
-        ]
         for some in [[name] for name in refused] + [
             taken[start : start + TOGETHER] for start in range(0, len(taken), TOGETHER)
         ]:

@@ -75,8 +75,8 @@ impl<'py> Saver<'py> {
         }
         let module = self.known.getters.class_module.of_class(class)?;
         if !module.cast::<PyString>().is_ok_and(|module| module == "__main__") {
-            if let Some(name) = self.name_in_types(obj)? {
-                self.standard("types", &name)?;
+            if let Some(name) = self.name_in_types(obj) {
+                self.standard("types", name)?;
                 return Ok(None);
             }
             let alias = match self.alias(obj)? {
@@ -120,10 +120,10 @@ impl<'py> Saver<'py> {
 
     /// The script of a class: make it bare, remember it, fill it.
     fn class_by_value(&mut self, class: &Bound<'py, PyType>) -> Rest<'py> {
-        let key = self.key_of(class.as_any())?;
+        let attributes = self.class_dict(class)?;
+        let key = self.key_of_class(class, &attributes)?;
         let name: Bound<'py, PyString> = self.known.getters.class_name.of_class(class)?.cast_into()?;
         let bases = self.known.getters.class_bases.of_class(class)?;
-        let attributes = self.class_dict(class)?;
         if let Some(plain) = self.plain_enum(class, &attributes)? {
             return self.plain_enum_by_value(class, &key, plain, &attributes);
         }
@@ -203,8 +203,8 @@ impl<'py> Saver<'py> {
 
     /// Metaclasses whose `__new__` makes something else of the finished class: enums, typed dictionaries.
     fn builds_from_members(&self, metaclass: &Bound<'py, PyType>) -> PyResult<bool> {
-        if self.enum_metaclass()?.is_some_and(|enum_metaclass| metaclass.is_subclass(&enum_metaclass).unwrap_or(false))
-        {
+        let enums = self.enum_metaclass_for(metaclass)?;
+        if enums.is_some_and(|enums| metaclass.is_subclass(&enums).unwrap_or(false)) {
             return Ok(true);
         }
         Ok(metaclass.name()? == "_TypedDictMeta")
@@ -228,7 +228,9 @@ impl<'py> Saver<'py> {
             }
         }
         if let Some(slots) = attributes.get_item(intern!(py, "__slots__"))? {
-            let slots = if slots.hasattr(intern!(py, "__next__"))? { self.slot_names(attributes)? } else { slots };
+            let is_kept = slots.is_exact_instance_of::<PyTuple>() || slots.is_exact_instance_of::<PyString>();
+            let is_used_up = !is_kept && slots.hasattr(intern!(py, "__next__"))?;
+            let slots = if is_used_up { self.slot_names(attributes)? } else { slots };
             steps.push(Step::Name("__slots__"));
             steps.push(Step::Save(slots, Role::Data, Label::Part("__slots__")));
         }
@@ -238,8 +240,9 @@ impl<'py> Saver<'py> {
         }
         for (name, value) in attributes.iter() {
             if let Ok(name) = name.cast::<PyString>()
-                && let Some(name) =
-                    name.to_str().ok().and_then(|name| ONLY_AT_BIRTH.iter().find(|other| **other == name))
+                && let Ok(name) = name.to_str()
+                && name.starts_with("__")
+                && let Some(name) = ONLY_AT_BIRTH.iter().find(|other| **other == name)
                 && !value.get_type().is(&self.known.getset)
             {
                 steps.push(Step::Name(name));
@@ -259,7 +262,8 @@ impl<'py> Saver<'py> {
     /// Refuses at the sender what could not be made at the receiver.
     fn check_bases(&self, class: &Bound<'py, PyType>) -> PyResult<()> {
         let py = self.py;
-        if self.known.getters.class_module.of_class(&class.get_type())?.eq("msgspec._core")? {
+        let metaclass_module = self.known.getters.class_module.of_class(&class.get_type())?;
+        if metaclass_module.cast::<PyString>().is_ok_and(|module| module == "msgspec._core") {
             return Err(self.pickling_error(&format!(
                 "cannot pickle the class '{}' by value: msgspec makes its structs in C, from annotations: define it in a \
                  module that the receiver can import",
@@ -367,18 +371,18 @@ impl<'py> Saver<'py> {
     fn filler(&self, class: &Bound<'py, PyType>, sets_members: bool) -> PyResult<Filler> {
         let py = self.py;
         let (plain, metaclass) = (py.get_type::<PyType>(), class.get_type());
-        let is_enum = self.enum_metaclass()?.is_some_and(|enums| metaclass.is(&enums));
+        let is_enum = self.enum_metaclass_for(&metaclass)?.is_some_and(|enums| metaclass.is(&enums));
         let (setter, state_setter) = (intern!(py, "__setattr__"), intern!(py, "__setstate__"));
-        // `BUILD` asks the class for `__setstate__`, so any other metaclass may have an answer.
-        let takes_state = if metaclass.is(&plain) || is_enum {
-            in_class(class, state_setter).is_some()
-        } else {
-            class.getattr_opt(state_setter)?.is_some()
+        // `BUILD` asks the class for `__setstate__`, so a metaclass that answers for its classes may have it, too.
+        let may_answer = || {
+            in_class(&metaclass, state_setter).is_some()
+                || in_class(&metaclass, intern!(py, "__getattr__")).is_some()
+                || !same_in(&metaclass, &plain, intern!(py, "__getattribute__"))
         };
+        let takes_state = in_class(class, state_setter).is_some()
+            || (!metaclass.is(&plain) && !is_enum && may_answer() && class.getattr_opt(state_setter)?.is_some());
         // The metaclass of enums guards its members only, which are no attributes here.
-        let is_usual = metaclass.is(&plain)
-            || (is_enum && !sets_members)
-            || metaclass.getattr(setter)?.is(&plain.getattr(setter)?);
+        let is_usual = metaclass.is(&plain) || (is_enum && !sets_members) || same_in(&metaclass, &plain, setter);
         Ok(if is_usual && !takes_state { Filler::Build } else { Filler::Calls })
     }
 
@@ -401,7 +405,7 @@ impl<'py> Saver<'py> {
             let text = name.to_str()?;
             let is_slot =
                 value.get_type().is(&self.known.slot) && value.getattr(intern!(py, "__objclass__"))?.is(class);
-            let is_made = NOT_ATTRIBUTES.contains(&text) || ONLY_AT_BIRTH.contains(&text);
+            let is_made = text.starts_with('_') && (NOT_ATTRIBUTES.contains(&text) || ONLY_AT_BIRTH.contains(&text));
             if is_made || is_slot || (text == "__doc__" && value.is_none()) {
                 continue;
             }
@@ -460,6 +464,15 @@ impl<'py> Saver<'py> {
             ]);
         }
         Ok(())
+    }
+}
+
+/// Whether two classes have or inherit the same under a name.
+fn same_in(left: &Bound<'_, PyType>, right: &Bound<'_, PyType>, name: &Bound<'_, PyString>) -> bool {
+    match (in_class(left, name), in_class(right, name)) {
+        (Some(left), Some(right)) => left.is(&right),
+        (None, None) => true,
+        _ => false,
     }
 }
 

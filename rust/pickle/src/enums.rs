@@ -55,8 +55,11 @@ pub(crate) struct Member<'py> {
 }
 
 impl<'py> Saver<'py> {
-    /// `enum.EnumMeta`, if anyone has imported `enum`.
-    pub(crate) fn enum_metaclass(&self) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// `enum.EnumMeta`, if anyone has imported `enum` and a metaclass may have to do with it.
+    pub(crate) fn enum_metaclass_for(&self, metaclass: &Bound<'py, PyType>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if metaclass.is(self.py.get_type::<PyType>()) || metaclass.is(&self.known.abstract_metaclass) {
+            return Ok(None);
+        }
         match self.modules.get_item(intern!(self.py, "enum"))? {
             Some(module) => module.getattr_opt(intern!(self.py, "EnumMeta")),
             None => Ok(None),
@@ -70,7 +73,7 @@ impl<'py> Saver<'py> {
         attributes: &Bound<'py, PyDict>,
     ) -> PyResult<Vec<Member<'py>>> {
         let mut members: Vec<Member<'py>> = Vec::new();
-        let Some(metaclass) = self.enum_metaclass()? else { return Ok(members) };
+        let Some(metaclass) = self.enum_metaclass_for(&class.get_type())? else { return Ok(members) };
         if !class.is_instance(&metaclass)? {
             return Ok(members);
         }
@@ -190,11 +193,19 @@ impl<'py> Saver<'py> {
         attributes: &Bound<'py, PyDict>,
     ) -> PyResult<Option<PlainEnum<'py>>> {
         let py = self.py;
-        let Some(metaclass) = self.enum_metaclass()? else { return Ok(None) };
+        let Some(metaclass) = self.enum_metaclass_for(&class.get_type())? else { return Ok(None) };
         if self.options.protocol < 4 || !class.get_type().is(&metaclass) {
             return Ok(None);
         }
-        for name in ["__init__", "__new_member__", "__set_name__", "_ignore_", "__slots__", "__init_subclass__"] {
+        let takes_part = [
+            intern!(py, "__init__"),
+            intern!(py, "__new_member__"),
+            intern!(py, "__set_name__"),
+            intern!(py, "_ignore_"),
+            intern!(py, "__slots__"),
+            intern!(py, "__init_subclass__"),
+        ];
+        for name in takes_part {
             if attributes.contains(name)? {
                 return Ok(None);
             }
@@ -219,10 +230,10 @@ impl<'py> Saver<'py> {
             let value = member.getattr(intern!(py, "_value_"))?;
             let plain = is_leaf(value.as_borrowed()) || (mixin.is_none() && is_plain(&value));
             let state = member.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
-            let usual = state
-                .keys()
-                .iter()
-                .all(|name| name.cast::<PyString>().is_ok_and(|name| MEMBER_STATE.iter().any(|usual| name == *usual)));
+            let usual = state.iter().all(|(name, _)| {
+                let name = name.cast_into::<PyString>();
+                name.is_ok_and(|name| name.to_str().is_ok_and(|name| MEMBER_STATE.contains(&name)))
+            });
             let named =
                 name.cast::<PyString>().is_ok_and(|name| name.to_str().is_ok_and(|name| !name.starts_with('_')));
             if !plain || !usual || !named || !member.get_type().is(class) {
@@ -231,10 +242,9 @@ impl<'py> Saver<'py> {
             values.set_item(name, value)?;
         }
         // What is not as the kind of enum has it has to be said.
-        let boundary = match attributes.get_item("_boundary_")? {
-            Some(boundary) if !boundary.is_none() && !boundary.is(base.getattr("_boundary_")?) => Some(boundary),
-            _ => None,
-        };
+        let name = intern!(py, "_boundary_");
+        let boundary = attributes.get_item(name)?.filter(|boundary| !boundary.is_none());
+        let boundary = boundary.filter(|boundary| !in_class(&base, name).is_some_and(|usual| usual.is(boundary)));
         Ok(Some(PlainEnum { base, mixin, boundary, values }))
     }
 
@@ -291,11 +301,12 @@ impl<'py> Saver<'py> {
     }
 
     /// Whether the function that numbers members is the one of the kind: in a `staticmethod` in some versions.
-    fn inherits_numbering(&self, base: &Bound<'py, PyAny>, value: &Bound<'py, PyAny>) -> PyResult<bool> {
+    fn inherits_numbering(&self, base: &Bound<'py, PyType>, value: &Bound<'py, PyAny>) -> PyResult<bool> {
         let function = |value: Bound<'py, PyAny>| -> PyResult<Bound<'py, PyAny>> {
             Ok(value.getattr_opt(intern!(self.py, "__func__"))?.unwrap_or(value))
         };
-        Ok(function(value.clone())?.is(&function(base.getattr("_generate_next_value_")?)?))
+        let Some(inherited) = in_class(base, intern!(self.py, "_generate_next_value_")) else { return Ok(false) };
+        Ok(function(value.clone())?.is(&function(inherited)?))
     }
 }
 

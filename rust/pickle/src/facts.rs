@@ -1,6 +1,6 @@
 //! What is known of a code object, found out when it is first met, and how it is written.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use pyo3::intern;
@@ -8,7 +8,6 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyWeakrefReference};
 
 use crate::code::{self, FileNames, Kind, Template};
-use crate::global::Frequent;
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver};
@@ -39,10 +38,11 @@ static KNOWN_CODES: Mutex<Option<KnownCodes>> = Mutex::new(None);
 /// At this many all are forgotten.
 const MAX_CODES: usize = 4096;
 
-const SEEN_CODES: usize = 1 << 14;
-/// Addresses of code that was met once. Facts are kept when code is met again: most code is pickled once, and keeping
-/// takes longer than finding out.
-static SEEN: [AtomicUsize; SEEN_CODES] = [const { AtomicUsize::new(0) }; SEEN_CODES];
+/// Few enough for the table to stay in a cache.
+const SEEN_CODES: usize = 1 << 11;
+/// Addresses of code that was met once, shortened. Facts are kept when code is met again: most code is pickled once, and
+/// keeping takes longer than finding out.
+static SEEN: [AtomicU32; SEEN_CODES] = [const { AtomicU32::new(0) }; SEEN_CODES];
 
 fn cached_facts(code: &Bound<'_, PyAny>) -> Option<Arc<CodeFacts>> {
     let known = KNOWN_CODES.lock().ok()?;
@@ -53,9 +53,9 @@ fn cached_facts(code: &Bound<'_, PyAny>) -> Option<Arc<CodeFacts>> {
 
 /// Whether this address was seen lately; remembers it.
 fn seen_before(code: &Bound<'_, PyAny>) -> bool {
-    let address = code.as_ptr() as usize;
-    let mixed = (address >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    SEEN[(mixed >> 32) % SEEN_CODES].swap(address, Ordering::Relaxed) == address
+    let mixed = (code.as_ptr() as u64 >> 4).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let short = mixed as u32;
+    SEEN[(mixed >> 32) as usize % SEEN_CODES].swap(short, Ordering::Relaxed) == short
 }
 
 fn cache_facts(code: &Bound<'_, PyAny>, facts: &Arc<CodeFacts>) -> PyResult<()> {
@@ -164,11 +164,10 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes a code object, or gets the one written before.
-    pub(crate) fn code(&mut self, code: &Bound<'py, PyAny>) -> PyResult<Arc<CodeFacts>> {
-        let facts = self.code_facts(code)?;
+    pub(crate) fn code(&mut self, code: &Bound<'py, PyAny>, facts: &CodeFacts) -> PyResult<()> {
         if let Some(number) = self.memo.get(code) {
             self.writer.get(number);
-            return Ok(facts);
+            return Ok(());
         }
         let start = self.writer.position();
         self.template(&facts.template)?;
@@ -177,12 +176,13 @@ impl<'py> Saver<'py> {
             let place = place(code).map_or_else(|| "?".to_owned(), |(file, line)| format!("{file}, line {line}"));
             ("code".to_owned(), place)
         });
-        Ok(facts)
+        Ok(())
     }
 
     /// A code object on its own.
     pub(crate) fn lone_code(&mut self, code: &Bound<'py, PyAny>) -> Rest<'py> {
-        self.code(code)?;
+        let facts = self.code_facts(code)?;
+        self.code(code, &facts)?;
         Ok(None)
     }
 
@@ -221,9 +221,9 @@ impl<'py> Saver<'py> {
                 }
                 Kind::Unique => self.writer.text(bytes),
                 Kind::Bytes => self.writer.raw_bytes_object(bytes),
-                Kind::Maker => self.frequent(Frequent::CodeType)?,
+                Kind::Maker => self.code_maker()?,
                 Kind::Unmarshal => self.standard("marshal", "loads")?,
-                Kind::Builtin => self.standard("builtins", &String::from_utf8_lossy(bytes))?,
+                Kind::Builtin => drop(self.standard_numbered("builtins", &String::from_utf8_lossy(bytes))?),
                 Kind::FrozensetBegins => {
                     if self.options.protocol < 4 {
                         self.standard("builtins", "frozenset")?;
@@ -243,7 +243,7 @@ impl<'py> Saver<'py> {
     ///
     /// A set with one pair in it, the writer's sentence and minor version, has the pair with the reader's minor version
     /// removed: `KeyError: ('pickled by Python 3.11, loading on 3.', 13)`. Nothing is left on the pickle's stack.
-    fn stamp(&mut self) -> PyResult<()> {
+    pub(crate) fn stamp(&mut self) -> PyResult<()> {
         if self.memo.stamped {
             return Ok(());
         }

@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple};
 use crate::facts::CodeFacts;
 use crate::frame::{Frame, GlobalsFrame, Label, Role, Step};
 use crate::functions_ffi::FunctionParts;
-use crate::global::{Frequent, member, type_name};
+use crate::global::{member, type_name};
 use crate::memo::FastMap;
 use crate::opcodes as op;
 use crate::save::{Rest, Saver, is_leaf};
@@ -57,11 +57,9 @@ impl<'py> Saver<'py> {
         };
         let globals = globals.cast_into::<PyDict>()?;
         let closure = parts.closure()?.and_then(|cells| cells.cast_into::<PyTuple>().ok());
-        self.frequent(Frequent::FunctionType)?;
-        if closure.is_some() {
-            self.writer.byte(op::MARK);
-        }
-        let facts = self.code(&code)?;
+        let facts = self.code_facts(&code)?;
+        self.begin_function(&facts.template, closure.is_some())?;
+        self.code(&code, &facts)?;
         let number = self.globals_dict(&globals)?;
         let mut steps = Vec::new();
         match &closure {

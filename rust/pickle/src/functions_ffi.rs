@@ -48,7 +48,8 @@ impl<'f, 'py> FunctionParts<'f, 'py> {
         match part {
             Some(part) => Ok((!part.is_none()).then_some(part)),
             // Null is "nothing there" for a function, and an error for anything else.
-            None => PyErr::take(py).map_or(Ok(None), Err),
+            None if PyErr::occurred(py) => Err(PyErr::fetch(py)),
+            None => Ok(None),
         }
     }
 

@@ -3,9 +3,11 @@
 //! An object goes by reference if the module it names holds this very object under its qualified name, and that module
 //! is neither `__main__` nor registered to go by value.
 
+use std::ptr;
+
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyModule, PyString, PyTuple, PyType};
 
 use crate::frame::{Frame, Label, Role, Step};
 use crate::memo;
@@ -22,13 +24,23 @@ impl<'py> Saver<'py> {
     /// Where `obj` (a function or class) can be imported from at the receiver; `None` if it has to go by value.
     pub(crate) fn reference(&self, obj: &Bound<'py, PyAny>) -> PyResult<Option<Reference<'py>>> {
         // The most frequent answer takes one look.
-        if let Ok(module) = obj.getattr(intern!(self.py, "__module__"))
-            && module.cast::<PyString>().is_ok_and(|module| module == "__main__")
-        {
+        let module = self.own_module(obj);
+        if module.as_ref().is_some_and(|module| module == "__main__") {
             return Ok(None);
         }
-        let Some(name) = qualified_name(obj)? else { return Ok(None) };
-        self.reference_as(obj, name)
+        let name = match obj.cast::<PyType>() {
+            Ok(class) => self.known.getters.class_qualname.of_class(class)?.cast_into::<PyString>().ok(),
+            Err(_) => qualified_name(obj)?,
+        };
+        let Some(name) = name else { return Ok(None) };
+        let module = match module {
+            Some(module) => Some(module),
+            None => self.module_that_holds(obj, &name)?,
+        };
+        match module {
+            Some(module) => self.reference_in(obj, module, name),
+            None => Ok(None),
+        }
     }
 
     /// The same, under a given name.
@@ -37,7 +49,18 @@ impl<'py> Saver<'py> {
         obj: &Bound<'py, PyAny>,
         name: Bound<'py, PyString>,
     ) -> PyResult<Option<Reference<'py>>> {
-        let Some(module) = self.module_of(obj, &name)? else { return Ok(None) };
+        match self.module_of(obj, &name)? {
+            Some(module) => self.reference_in(obj, module, name),
+            None => Ok(None),
+        }
+    }
+
+    fn reference_in(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        module: Bound<'py, PyString>,
+        name: Bound<'py, PyString>,
+    ) -> PyResult<Option<Reference<'py>>> {
         let module_name = module.to_str()?;
         if module_name == "__main__" || self.options.is_by_value(module_name) {
             return Ok(None);
@@ -90,11 +113,26 @@ impl<'py> Saver<'py> {
         obj: &Bound<'py, PyAny>,
         name: &Bound<'py, PyString>,
     ) -> PyResult<Option<Bound<'py, PyString>>> {
-        if let Ok(module) = obj.getattr(intern!(self.py, "__module__"))
-            && let Ok(module) = module.cast_into::<PyString>()
-        {
-            return Ok(Some(module));
+        match self.own_module(obj) {
+            Some(module) => Ok(Some(module)),
+            None => self.module_that_holds(obj, name),
         }
+    }
+
+    /// The name of the module that `obj` says it is from. A class says it itself: no metaclass is asked.
+    fn own_module(&self, obj: &Bound<'py, PyAny>) -> Option<Bound<'py, PyString>> {
+        let module = match obj.cast::<PyType>() {
+            Ok(class) => self.known.getters.class_module.of_class(class),
+            Err(_) => obj.getattr(intern!(self.py, "__module__")),
+        };
+        module.ok()?.cast_into::<PyString>().ok()
+    }
+
+    fn module_that_holds(
+        &self,
+        obj: &Bound<'py, PyAny>,
+        name: &Bound<'py, PyString>,
+    ) -> PyResult<Option<Bound<'py, PyString>>> {
         // The names first, because looking into lazy modules can import others; and in an order that does not depend on
         // what was imported when: the package of the object's type, then short names before long ones.
         let package = obj.get_type().module().ok();
@@ -183,7 +221,7 @@ impl<'py> Saver<'py> {
     /// A look-up of the reader's own takes as long as four calls of it: `types` is asked several times for each function,
     /// `builtins` for what classes are made of.
     fn getter(&self, module: &str, name: &str) -> Option<&'static str> {
-        let has = |getter: &str| self.has_standard("types", getter);
+        let has = |getter| self.has_literal("types", getter) || self.has_standard("types", getter);
         match module {
             "types" => {
                 let is_part = matches!(name, "FunctionType" | "CodeType" | "CellType" | "__builtins__");
@@ -200,26 +238,23 @@ impl<'py> Saver<'py> {
     }
 
     /// Writes a reference to something of the standard library, once per pickle.
-    pub(crate) fn standard(&mut self, module: &str, name: &str) -> PyResult<()> {
-        self.standard_numbered(module, name).map(|_| ())
-    }
-
-    /// The same for what every function names.
-    pub(crate) fn frequent(&mut self, what: Frequent) -> PyResult<()> {
-        if let Some(number) = self.frequent[what as usize] {
-            self.writer.get(number);
+    pub(crate) fn standard(&mut self, module: &'static str, name: &'static str) -> PyResult<()> {
+        // Literals are found by their address: most of the structure of a pickle asks for the same few.
+        if let Some((.., number)) = self.literals.iter().find(|(m, n, _)| ptr::eq(*m, module) && ptr::eq(*n, name)) {
+            self.writer.get(*number);
             return Ok(());
         }
-        let name = match what {
-            Frequent::FunctionType => "FunctionType",
-            Frequent::CodeType => "CodeType",
-        };
-        self.frequent[what as usize] = Some(self.standard_numbered("types", name)?);
+        let number = self.standard_numbered(module, name)?;
+        self.literals.push((module, name, number));
         Ok(())
     }
 
-    /// The same; returns its number in the memo.
-    fn standard_numbered(&mut self, module: &str, name: &str) -> PyResult<u32> {
+    fn has_literal(&self, module: &'static str, name: &'static str) -> bool {
+        self.literals.iter().any(|(m, n, _)| ptr::eq(*m, module) && ptr::eq(*n, name))
+    }
+
+    /// The same for names found at run time; returns its number in the memo.
+    pub(crate) fn standard_numbered(&mut self, module: &str, name: &str) -> PyResult<u32> {
         let key = standard_key(module, name);
         let hash = memo::hash(&key);
         if let Some(number) = self.memo.get_hashed(&key, hash) {
@@ -245,7 +280,7 @@ impl<'py> Saver<'py> {
             self.writer.byte(op::STACK_GLOBAL);
         } else if let Some((parent, last)) = name.rsplit_once('.') {
             self.standard("builtins", "getattr")?;
-            self.standard(module, parent)?;
+            self.standard_numbered(module, parent)?;
             self.text(last.as_bytes());
             self.writer.bytes(&[op::TUPLE2, op::REDUCE]);
         } else {
@@ -357,18 +392,9 @@ impl<'py> Saver<'py> {
     }
 
     /// A type that its own module does not offer, but `types` does: `CodeType`, `CellType`, ...
-    pub(crate) fn name_in_types(&self, class: &Bound<'py, PyAny>) -> PyResult<Option<String>> {
-        let names =
-            self.known.types_module.bind(self.py).getattr(intern!(self.py, "__dict__"))?.cast_into::<PyDict>()?;
-        Ok(names.iter().find(|(_, value)| value.is(class)).and_then(|(name, _)| name.extract().ok()))
+    pub(crate) fn name_in_types(&self, class: &Bound<'py, PyAny>) -> Option<&'static str> {
+        self.known.names_in_types.get(&(class.as_ptr() as usize)).copied()
     }
-}
-
-/// What every function names.
-#[derive(Clone, Copy)]
-pub(crate) enum Frequent {
-    FunctionType,
-    CodeType,
 }
 
 /// Getters of `types`: its own names, and those of `builtins`.

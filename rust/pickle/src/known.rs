@@ -26,7 +26,8 @@ pub(crate) struct Known {
     pub(crate) static_method: Py<PyType>,
     pub(crate) class_method: Py<PyType>,
     pub(crate) property: Py<PyType>,
-    pub(crate) types_module: Py<PyAny>,
+    /// By address: the names that `types` has for types which their own module does not offer, `CodeType` and such.
+    pub(crate) names_in_types: FastMap<usize, &'static str>,
     pub(crate) ellipsis: Py<PyAny>,
     pub(crate) not_implemented: Py<PyAny>,
     pub(crate) copyreg_dispatch: Py<PyDict>,
@@ -87,7 +88,7 @@ impl Known {
             static_method: builtin("staticmethod")?,
             class_method: builtin("classmethod")?,
             property: builtin("property")?,
-            types_module: types.clone().into_any().unbind(),
+            names_in_types: names_in_types(&types)?,
             ellipsis: builtins.getattr("Ellipsis")?.unbind(),
             not_implemented: builtins.getattr("NotImplemented")?.unbind(),
             copyreg_dispatch: copyreg.getattr("dispatch_table")?.cast_into::<PyDict>()?.unbind(),
@@ -111,6 +112,19 @@ impl Known {
             old_modules: compat.getattr("REVERSE_IMPORT_MAPPING")?.cast_into::<PyDict>()?.unbind(),
         })
     }
+}
+
+fn names_in_types(types: &Bound<'_, PyModule>) -> PyResult<FastMap<usize, &'static str>> {
+    let mut names = FastMap::default();
+    for (name, value) in types.dict().iter() {
+        if value.is_instance_of::<PyType>() {
+            // A handful of short names, once in a process.
+            let name: &'static str = Box::leak(name.extract::<String>()?.into_boxed_str());
+            // Of two names of a type the first one is its own.
+            names.entry(value.as_ptr() as usize).or_insert(name);
+        }
+    }
+    Ok(names)
 }
 
 fn builtin_types(builtins: &Bound<'_, PyModule>) -> PyResult<FastMap<usize, Py<PyString>>> {

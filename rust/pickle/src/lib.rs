@@ -5,7 +5,7 @@
 //! with the standard library's `pickle.loads` alone, on the minor version of Python that wrote it.
 //!
 //! Where to look: `save` is the loop, `containers` and `binary` the builtin values, `reduce` the objects that describe themselves, `global`
-//! decides between reference and value, `function`, `code` and `class` write definitions, `writer` and `memo` are the
+//! decides between reference and value, `function`, `opening`, `code` and `class` write definitions, `writer` and `memo` are the
 //! stream, `memory` what happens where there is none, `error` and `hints` make the messages, `trace` tells sizes.
 
 mod binary;
@@ -26,6 +26,7 @@ mod known;
 mod memo;
 mod memory;
 mod opcodes;
+mod opening;
 mod options;
 mod pickler;
 mod reduce;

@@ -1,5 +1,6 @@
 //! What has been written already: objects by identity, and the strings of the code structure by value.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
@@ -53,10 +54,18 @@ pub(crate) fn hash(text: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Tables below this many entries grow by less than what is always left.
+const SMALL_TABLE: usize = 1 << 12;
+
 /// Makes room for one more entry; false where there is no memory for it.
 #[inline]
 fn has_room<K: Eq + Hash, V>(map: &mut FastMap<K, V>) -> bool {
-    map.len() < map.capacity() || (map.try_reserve(1).is_ok() && memory::has_headroom())
+    map.len() < map.capacity() || grow(map)
+}
+
+#[cold]
+fn grow<K: Eq + Hash, V>(map: &mut FastMap<K, V>) -> bool {
+    map.try_reserve(1).is_ok() && (map.len() < SMALL_TABLE || memory::has_headroom())
 }
 
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
@@ -100,7 +109,36 @@ impl Default for Memo {
     }
 }
 
+/// Tables with more room than this are not left to the next dump.
+const MAX_SPARE: usize = 1 << 10;
+
+thread_local! {
+    /// The tables of the last dump.
+    static SPARE: Cell<Option<Memo>> = const { Cell::new(None) };
+}
+
 impl Memo {
+    /// An empty memo, in the tables of an earlier one where those are free: a class would have them rebuilt twice.
+    pub(crate) fn fresh() -> Self {
+        SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default()
+    }
+
+    /// Leaves the tables to the next dump of this thread.
+    pub(crate) fn retire(mut self) {
+        let is_small = self.by_address.capacity().max(self.by_text.capacity()).max(self.kept.capacity()) <= MAX_SPARE;
+        if !is_small || self.texts.capacity() > 16 * MAX_SPARE {
+            return;
+        }
+        // Letting go of objects can run Python code, which may pickle something: it finds no tables here.
+        self.kept.clear();
+        self.by_address.clear();
+        self.by_text.clear();
+        self.texts.clear();
+        (self.len, self.failed, self.stamped) = (0, false, false);
+        // Where the thread ends, nobody comes after.
+        let _unless_it_ends = SPARE.try_with(|spare| spare.set(Some(self)));
+    }
+
     /// The number under which `obj` was written.
     pub(crate) fn get(&self, obj: &Bound<'_, PyAny>) -> Option<u32> {
         self.by_address.get(&(obj.as_ptr() as usize)).copied()
@@ -123,6 +161,19 @@ impl Memo {
         if has_room(&mut self.by_address) && self.keep(obj) {
             self.by_address.insert(obj.as_ptr() as usize, number);
         }
+    }
+
+    /// Whether nothing was written yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Begins as another memo, which knows texts only.
+    pub(crate) fn adopt_texts(&mut self, other: &Self) {
+        self.by_text.extend(&other.by_text);
+        self.texts.extend_from_slice(&other.texts);
+        self.len = other.len;
+        self.stamped = other.stamped;
     }
 
     /// Whether memory was refused on the way. To be asked now and then.

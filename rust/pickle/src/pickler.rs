@@ -46,9 +46,11 @@ pub(crate) fn pickle_dumps<'py>(
     options.buffer_callback = buffer_callback;
     options.by_value = by_value;
     options.reducers = REDUCERS.get(py);
-    let mut saver = Saver::new(py, options, Memo::default())?;
+    let mut saver = Saver::new(py, options, Memo::fresh())?;
     saver.run(obj)?;
-    saver.writer.finish(py, b"")
+    let payload = saver.writer.finish(py, b"");
+    saver.memo.retire();
+    payload
 }
 
 /// What goes into the pickle of `obj`: its size, and the tree of parts that `trace.rs` describes.

@@ -3,9 +3,10 @@
 use pyo3::exceptions::{PyBaseException, PyKeyError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyString, PyTuple, PyType};
+use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use crate::frame::{Elements, ElementsFrame, Frame, Label, Role, Step};
+use crate::functions_ffi::in_class;
 use crate::global::{repr, type_name};
 use crate::opcodes as op;
 use crate::save::{Rest, Saver, is_leaf};
@@ -21,6 +22,8 @@ pub(crate) enum TypePlan<'py> {
     ReduceEx,
     /// As `ReduceEx`, and `object`'s own answer for it is known to be `cls.__new__(cls)` and `__dict__`.
     Plain,
+    /// The same with the attributes in these slots, and no `__dict__`.
+    Slots(Bound<'py, PyList>),
     Module,
     Cell,
     Code,
@@ -64,7 +67,24 @@ impl<'py> Saver<'py> {
                 self.learn(class, &reduced)?;
                 self.save_reduced(obj, &reduced)
             }
-            TypePlan::Plain => self.plain_instance(obj, class),
+            TypePlan::Plain => {
+                let state = obj.getattr(intern!(py, "__dict__"))?;
+                self.plain_instance(obj, class, state)
+            }
+            TypePlan::Slots(names) => {
+                let state = PyDict::new(py);
+                for name in names.iter() {
+                    if let Some(value) = obj.getattr_opt(name.cast::<PyString>()?)? {
+                        state.set_item(name, value)?;
+                    }
+                }
+                // An object whose slots are all empty has no state, and is told so.
+                if state.is_empty() {
+                    let reduced = obj.call_method1(intern!(py, "__reduce_ex__"), (self.options.protocol,))?;
+                    return self.save_reduced(obj, &reduced);
+                }
+                self.plain_instance(obj, class, (py.None(), state).into_pyobject(py)?.into_any())
+            }
             TypePlan::Module => self.module(obj),
             TypePlan::Cell => self.cell(obj),
             TypePlan::Code => self.lone_code(obj),
@@ -194,7 +214,7 @@ impl<'py> Saver<'py> {
         Ok(Some(Frame::script(steps)))
     }
 
-    /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`.
+    /// Remembers a type whose instances `object.__reduce_ex__` rebuilds from nothing but their `__dict__`, or their slots.
     fn learn(&mut self, class: &Bound<'py, PyType>, reduced: &Bound<'py, PyAny>) -> PyResult<()> {
         let py = self.py;
         let Ok(parts) = reduced.cast::<PyTuple>() else { return Ok(()) };
@@ -202,30 +222,47 @@ impl<'py> Saver<'py> {
             return Ok(());
         }
         let alone = parts.get_item(1)?.cast::<PyTuple>().is_ok_and(|arguments| arguments.len() == 1);
-        let empty = (3..parts.len()).all(|index| parts.get_item(index).is_ok_and(|part| part.is_none()));
-        if !alone || !empty || !parts.get_item(2)?.is_instance_of::<PyDict>() {
+        let empty = parts.iter_borrowed().skip(3).all(|part| part.is_none());
+        let state = parts.get_item(2)?;
+        let only_slots = state
+            .cast::<PyTuple>()
+            .is_ok_and(|state| state.len() == 2 && state.iter_borrowed().next().is_some_and(|dict| dict.is_none()));
+        if !alone || !empty || !(only_slots || state.is_instance_of::<PyDict>()) {
             return Ok(());
         }
-        let own_getstate = match (class.getattr_opt(intern!(py, "__getstate__"))?, &self.known.object_getstate) {
+        let own_getstate = match (in_class(class, intern!(py, "__getstate__")), &self.known.object_getstate) {
             (None, _) => false,
             (Some(getstate), Some(default)) => !getstate.is(default),
             (Some(_), None) => true,
         };
         let asks = own_getstate
-            || class.hasattr(intern!(py, "__getnewargs_ex__"))?
-            || class.hasattr(intern!(py, "__getnewargs__"))?
-            || !class.getattr(intern!(py, "__reduce_ex__"))?.is(&self.known.object_reduce_ex);
-        let slots = py.import("copyreg")?.getattr("_slotnames")?.call1((class,))?.is_truthy()?;
-        let items = class.is_subclass_of::<pyo3::types::PyList>()? || class.is_subclass_of::<PyDict>()?;
-        if !asks && !slots && !items {
-            self.plans.insert(class.as_ptr() as usize, TypePlan::Plain);
+            || in_class(class, intern!(py, "__getnewargs_ex__")).is_some()
+            || in_class(class, intern!(py, "__getnewargs__")).is_some()
+            || in_class(class, intern!(py, "__getattr__")).is_some()
+            || !in_class(class, intern!(py, "__reduce_ex__")).is_some_and(|own| own.is(&self.known.object_reduce_ex));
+        let items = class.is_subclass_of::<PyList>()? || class.is_subclass_of::<PyDict>()?;
+        if asks || items {
+            return Ok(());
         }
+        // `object.__reduce_ex__` has noted them just now, where the class takes notes.
+        let noted = self.known.getters.class_dict.of_class(class)?.get_item(intern!(py, "__slotnames__"));
+        let Some(slots) = noted.ok().and_then(|noted| noted.cast_into::<PyList>().ok()) else { return Ok(()) };
+        let plan = match (only_slots, slots.is_empty()) {
+            (false, true) => TypePlan::Plain,
+            (true, false) if class.getattr(intern!(py, "__dictoffset__"))?.eq(0)? => TypePlan::Slots(slots),
+            _ => return Ok(()),
+        };
+        self.plans.insert(class.as_ptr() as usize, plan);
         Ok(())
     }
 
     /// `NEWOBJ` and `BUILD`, without asking `copyreg`.
-    fn plain_instance(&mut self, obj: &Bound<'py, PyAny>, class: &Bound<'py, PyType>) -> Rest<'py> {
-        let state = obj.getattr(intern!(self.py, "__dict__"))?;
+    fn plain_instance(
+        &mut self,
+        obj: &Bound<'py, PyAny>,
+        class: &Bound<'py, PyType>,
+        state: Bound<'py, PyAny>,
+    ) -> Rest<'py> {
         if let Some(number) = self.memo.get(class.as_any()) {
             self.writer.get(number);
             self.writer.bytes(&[op::EMPTY_TUPLE, op::NEWOBJ]);
@@ -473,8 +510,15 @@ impl<'py> Saver<'py> {
 
     fn property(&mut self, property: &Bound<'py, PyAny>) -> Rest<'py> {
         let mut steps = vec![Step::Global("builtins", "property"), Step::Op(&[op::MARK])];
-        for part in ["fget", "fset", "fdel", "__doc__"] {
-            steps.push(Step::Save(property.getattr(part)?, Role::Data, Label::Part(part)));
+        let py = self.py;
+        let parts = [
+            ("fget", intern!(py, "fget")),
+            ("fset", intern!(py, "fset")),
+            ("fdel", intern!(py, "fdel")),
+            ("__doc__", intern!(py, "__doc__")),
+        ];
+        for (label, part) in parts {
+            steps.push(Step::Save(property.getattr(part)?, Role::Data, Label::Part(label)));
         }
         steps.push(Step::Op(&[op::TUPLE, op::REDUCE]));
         steps.push(Step::Memoize(property.clone()));

@@ -49,8 +49,10 @@ pub(crate) struct Saver<'py> {
     root: Option<Bound<'py, PyAny>>,
     /// By address: objects that only weak references hold so far, with the error that it is if it stays so.
     weak: FastMap<usize, PyErr>,
-    /// Numbers of `FunctionType` and `CodeType`, which every function needs.
-    pub(crate) frequent: [Option<u32>; 2],
+    /// Numbers of what this dump names of the standard library: see `Saver::standard`.
+    pub(crate) literals: Vec<(&'static str, &'static str, u32)>,
+    /// Whether `CodeType` stands on the pickle's stack already: see `opening.rs`.
+    pub(crate) code_maker_written: bool,
     /// What each part takes, where that was asked for: see `trace.rs`.
     pub(crate) trace: Option<Box<Trace>>,
 }
@@ -75,7 +77,8 @@ impl<'py> Saver<'py> {
             ticks: PAUSE_INTERVAL - 64,
             root: None,
             weak: FastMap::default(),
-            frequent: [None; 2],
+            literals: Vec::with_capacity(16),
+            code_maker_written: false,
             trace: None,
         })
     }
@@ -187,7 +190,7 @@ impl<'py> Saver<'py> {
             Step::Op(bytes) => self.writer.bytes(bytes),
             Step::Get(number) => self.writer.get(number),
             Step::Global(module, name) => self.standard(module, name)?,
-            Step::Method(module, name) => self.standard(&module, &name)?,
+            Step::Method(module, name) => drop(self.standard_numbered(&module, &name)?),
             Step::Receiver(name) => self.receiver(name)?,
             Step::Hold => {
                 let number = self.memo.put_anonymous();

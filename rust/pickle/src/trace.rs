@@ -169,7 +169,7 @@ impl<'py> Saver<'py> {
         } else if is_class || is_function {
             match self.reference(obj)? {
                 Some(found) => ("reference", format!("the receiver imports {}.{}", found.module, found.name)),
-                None if is_class && (self.name_in_types(obj)?.is_some() || self.alias(obj)?.is_some()) => {
+                None if is_class && (self.name_in_types(obj).is_some() || self.alias(obj)?.is_some()) => {
                     ("reference", "the receiver imports it under another name".to_owned())
                 }
                 None => ("value", self.why_by_value(obj)?),

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PySet, PyString, PyTuple, PyType, PyWe
 
 use crate::code::{self, FileNames, Template};
 use crate::frame::{Filler, Label, Role, Step};
-use crate::functions_ffi::FunctionParts;
+use crate::functions_ffi::{FunctionParts, in_class};
 use crate::global::BUILTINS;
 use crate::known::known;
 use crate::opcodes as op;
@@ -283,14 +283,31 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
-    /// The key of a class or type variable, given when it is first asked for.
-    pub(crate) fn key_of(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+    /// The key of a type variable, given when it is first asked for.
+    pub(crate) fn key_of(&mut self, variable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
+        self.key_by(variable, |saver| saver.digest_variable(variable))
+    }
+
+    /// The key of a class, by its attributes where it has none yet.
+    pub(crate) fn key_of_class(
+        &mut self,
+        class: &Bound<'py, PyType>,
+        attributes: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyString>> {
+        self.key_by(class.as_any(), |saver| saver.digest_class(class, attributes))
+    }
+
+    fn key_by(
+        &mut self,
+        obj: &Bound<'py, PyAny>,
+        digest: impl FnOnce(&mut Self) -> PyResult<Digest>,
+    ) -> PyResult<Bound<'py, PyString>> {
         let py = self.py;
         let known = registry(py)?;
         if let Some(key) = known.key(obj)? {
             return Ok(key);
         }
-        let digest = PyString::new(py, &self.digest(obj)?);
+        let digest = PyString::new(py, &digest(self)?.text());
         let counts = known.counts.bind(py);
         let next = || -> PyResult<u64> { counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract()) };
         loop {
@@ -334,28 +351,45 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
-    fn digest(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<String> {
+    fn digest_variable(&mut self, variable: &Bound<'py, PyAny>) -> PyResult<Digest> {
         let py = self.py;
         let mut digest = Digest::new();
         for name in [intern!(py, "__module__"), intern!(py, "__qualname__"), intern!(py, "__name__")] {
-            if let Some(value) = obj.getattr_opt(name)? {
+            if let Some(value) = variable.getattr_opt(name)? {
                 self.digest_value(&mut digest, &value, 0)?;
             }
         }
-        let Ok(class) = obj.cast::<PyType>() else { return Ok(digest.text()) };
+        Ok(digest)
+    }
+
+    fn digest_class(&mut self, class: &Bound<'py, PyType>, attributes: &Bound<'py, PyDict>) -> PyResult<Digest> {
+        let mut digest = Digest::new();
         let get = &self.known.getters;
-        for base in get.class_bases.of_class(class)?.cast_into::<PyTuple>()?.iter() {
+        for getter in [&get.class_module, &get.class_qualname, &get.class_name] {
+            self.digest_value(&mut digest, &getter.of_class(class)?, 0)?;
+        }
+        let bases = get.class_bases.of_class(class)?.cast_into::<PyTuple>()?;
+        for base in bases.iter() {
             self.digest_value(&mut digest, &get.class_qualname.of_class(base.cast()?)?, 0)?;
         }
-        for (name, value) in self.class_dict(class)?.iter() {
+        for (name, value) in attributes.iter() {
+            let Ok(name) = name.cast_into::<PyString>() else { continue };
             // What `copyreg` notes at the first instance would make another key of it.
-            if name.cast::<PyString>().is_ok_and(|name| name == "__slotnames__") {
+            if name == "__slotnames__" {
                 continue;
             }
-            self.digest_value(&mut digest, &name, 0)?;
-            self.digest_value(&mut digest, &value, 0)?;
+            self.digest_value(&mut digest, name.as_any(), 0)?;
+            // What a base has, too, tells nothing more: enums copy what makes their members.
+            let is_function = value.get_type().is(&self.known.function);
+            let inherited = is_function
+                && bases.iter_borrowed().any(|base| {
+                    base.cast::<PyType>().is_ok_and(|base| in_class(&base, &name).is_some_and(|other| other.is(&value)))
+                });
+            if !inherited {
+                self.digest_value(&mut digest, &value, 0)?;
+            }
         }
-        Ok(digest.text())
+        Ok(digest)
     }
 
     /// Adds a value: the code of functions, plain values as they are, the type's name of anything else.
@@ -391,7 +425,12 @@ impl<'py> Saver<'py> {
                 self.digest_value(digest, &item, depth + 1)?;
             }
         } else {
-            digest.add(value.get_type().name()?.to_string_lossy().as_bytes());
+            let class = value.get_type();
+            let name = match self.known.builtin_types.get(&(class.as_ptr() as usize)) {
+                Some(name) => name.bind(py).clone(),
+                None => self.known.getters.class_name.of_class(&class)?.cast_into::<PyString>()?,
+            };
+            digest.add(name.to_string_lossy().as_bytes());
         }
         Ok(())
     }

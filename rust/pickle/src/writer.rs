@@ -131,6 +131,16 @@ impl<'py> Writer<'py> {
         }
     }
 
+    /// Whether nothing was written but the protocol.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.out.len() == BEGIN
+    }
+
+    /// What was written, without the head of the pickle and of the first frame.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.out.get(BEGIN + FRAME_HEADER..).unwrap_or_default()
+    }
+
     /// How many bytes stand here: where the next one will be, but for the headers of frames.
     pub(crate) fn position(&self) -> usize {
         self.out.len() + self.held_len - self.headers_len

@@ -51,6 +51,74 @@ def test_larger_values_give_the_same_bytes(value: object, protocol: int) -> None
     assert rudf_pickle.dumps(value, protocol) == pickle.dumps(value, protocol)
 
 
+class Slotted:
+    """Pickled by what is in its slots; some may be empty."""
+
+    __slots__ = ("__hidden", "left", "right")
+
+    def __init__(self, **values: object) -> None:
+        self.__hidden = values.pop("hidden", None)
+        for name, value in values.items():
+            setattr(self, name, value)
+
+
+class SlottedAndMore(Slotted):
+    """Slots of a base, and a ``__dict__``."""
+
+
+class SlottedWithState(Slotted):
+    """Has a say in what is pickled."""
+
+    __slots__ = ()
+
+    def __getstate__(self) -> object:
+        return None, {"left": "as it says"}
+
+
+class Answering(Slotted):
+    """Answers for attributes that it does not have."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> object:
+        if name == "__getnewargs__":
+            return tuple
+        raise AttributeError(name)
+
+
+class Empty:
+    """Nothing to keep."""
+
+    __slots__ = ("value",)
+
+
+def test_slots_give_what_the_standard_library_gives() -> None:
+    values: list[object] = [kind(left=1, hidden=2) for kind in (Slotted, SlottedAndMore, SlottedWithState, Answering)]
+    values += [Slotted(right=values[0]), Slotted(left=2, right=3, hidden="x"), Answering(right=5)]
+    more = SlottedAndMore(left=4)
+    more.extra = values
+    ours, theirs = pickle.loads(rudf_pickle.dumps([*values, more])), pickle.loads(pickle.dumps([*values, more]))
+
+    def tell(value: object) -> object:
+        names = ("_Slotted__hidden", "left", "right")
+        slots = {name: getattr(value, name, "empty") for name in names}
+        slots = {name: type(slot).__name__ if isinstance(slot, Slotted) else slot for name, slot in slots.items()}
+        return type(value).__name__, slots, sorted(getattr(value, "__dict__", ()))
+
+    assert [tell(value) for value in ours] == [tell(value) for value in theirs]
+    assert ours[4].right is ours[0] and ours[-1].extra[1] is ours[1]
+    empty = Empty()
+    full = Empty()
+    full.value = empty
+    assert type(pickle.loads(rudf_pickle.dumps([full, empty, full]))[0].value) is Empty
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_instances_with_slots_give_the_same_bytes(protocol: int) -> None:
+    values = [Slotted(left=i, right=str(i)) for i in range(3)]
+    assert rudf_pickle.dumps(values, protocol) == pickle.dumps(values, protocol)
+
+
 def test_buffers_go_out_of_band() -> None:
     buffers: list[pickle.PickleBuffer] = []
     data = bytearray(b"x" * 1000)

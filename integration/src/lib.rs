@@ -142,7 +142,8 @@ impl Job {
             .stdout(output.try_clone()?)
             .stderr(output);
         let mut child = command.spawn()?;
-        let end = Instant::now() + self.timeout;
+        let start = Instant::now();
+        let end = start + self.timeout;
         let status = loop {
             if let Some(status) = child.try_wait()? {
                 break Some(status);
@@ -154,6 +155,8 @@ impl Job {
             }
             thread::sleep(Duration::from_millis(100));
         };
+        let place = scratch.file_name().unwrap_or_default().display();
+        eprintln!("{} ({place}): {} s", self.name, start.elapsed().as_secs());
         let log = String::from_utf8_lossy(&std::fs::read(&log)?).into_owned();
         Ok(Finished { succeeded: status.is_some_and(|status| status.success()), log })
     }

@@ -8,7 +8,7 @@ use std::{
     io::{Error, ErrorKind, Result},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -50,10 +50,29 @@ pub fn scratch(name: &str) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// One job at a time: Spark takes all cores of the machine.
-pub fn machine() -> MutexGuard<'static, ()> {
-    static MACHINE: Mutex<()> = Mutex::new(());
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Jobs that may run at once: much of a job is one thread's, or waiting for what it caused.
+const AT_ONCE: usize = 2;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// The right to run a job, until it is dropped.
+#[must_use]
+pub struct Machine(());
+
+/// Waits for its turn to run a job.
+pub fn machine() -> Machine {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut running = ENDED.wait_while(running, |count| *count >= AT_ONCE).unwrap_or_else(PoisonError::into_inner);
+    *running += 1;
+    Machine(())
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
 }
 
 impl Job {

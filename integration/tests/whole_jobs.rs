@@ -335,8 +335,9 @@ fn a_temporary_folder_that_is_missing_full_or_not_for_programs_is_passed_over_on
             _ => ("spark.executor.extraJavaOptions", format!("-Djava.io.tmpdir={}", folder.display())),
         };
         let job = Job::new("left_to_spark", CLUSTER).unwrap().worker(PROCESS).argument(&target);
-        // The codec that Parquet has by default wants to unpack a library there, and knows no other place.
+        // Codecs that are used by default want to unpack a library there, and know no other place.
         let job = job.conf("spark.sql.parquet.compression.codec", "uncompressed");
+        let job = job.conf("spark.shuffle.mapStatus.compression.codec", "lzf");
         let finished = job.conf(conf.0, &conf.1).run(&scratch).unwrap();
         must_succeed(&finished);
         let results = read(&target);

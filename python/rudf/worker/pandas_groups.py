@@ -16,12 +16,13 @@ import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
 from rudf.worker.groups import frame_bounds, starts_of
-from rudf.worker.vectorized import strings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Conversion", "evaluate_aggregates", "evaluate_cogroups", "evaluate_maps", "evaluate_windows"]
+    from rudf.worker.conversion import Conversion
+
+__all__ = ["evaluate_aggregates", "evaluate_cogroups", "evaluate_maps", "evaluate_windows"]
 
 #: A record batch of whole groups, and where each of them begins and ends.
 Run = tuple[pa.RecordBatch, list[tuple[int, int]]]
@@ -29,61 +30,8 @@ Run = tuple[pa.RecordBatch, list[tuple[int, int]]]
 #: Results of several groups are converted together: up to so many rows, or of so many bytes of input.
 _MOST_ROWS, _MOST_BYTES = 1 << 15, 4 << 20
 
-#: Fewer rows are not worth more than PySpark's conversion.
-_FEW_ROWS = 256
-
 #: Slices share memory with the batch, and what is written to one stays its own: by themselves from pandas 3 on.
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
-
-
-class Conversion:
-    """PySpark's conversions, with the confs of a session."""
-
-    def __init__(self, conf: Any) -> None:
-        self._conf = conf
-
-    def series_of(self, batch: pa.RecordBatch) -> list[pd.Series]:
-        """Make a Series of each column."""
-        from pyspark.sql.conversion import ArrowBatchTransformer
-
-        made: list[pd.Series] = ArrowBatchTransformer.to_pandas(
-            batch, timezone=self._conf.timezone, prefer_int_ext_dtype=self._conf.prefer_int_ext_dtype
-        )
-        return made
-
-    def batch_of(self, data: list[Any], schema: Any) -> pa.RecordBatch:
-        """Make a record batch of Series and, for structs, DataFrames."""
-        from pyspark.sql.conversion import PandasToArrowConversion
-
-        return PandasToArrowConversion.convert(
-            [_with_arrow_strings(one, field.dataType) for one, field in zip(data, schema.fields)],
-            schema,
-            timezone=self._conf.timezone,
-            safecheck=self._conf.safecheck,
-            arrow_cast=True,
-            prefers_large_types=self._conf.use_large_var_types,
-            assign_cols_by_name=self._conf.assign_cols_by_name,
-            int_to_decimal_coercion_enabled=self._conf.int_to_decimal_coercion_enabled,
-        )
-
-    def verify(self, result: Any, declared: Any) -> None:
-        """Raise PySpark's error where a DataFrame has not the declared columns."""
-        from pyspark.worker import verify_pandas_result
-
-        verify_pandas_result(result, declared, self._conf.assign_cols_by_name, truncate_return_schema=False)
-
-
-def _with_arrow_strings(result: Any, declared: Any) -> Any:
-    """Make Arrow arrays of a DataFrame's columns of strings, which PySpark's conversion takes as they are."""
-    if type(result) is not pd.DataFrame or len(result) < _FEW_ROWS or result.columns.tolist() != declared.names:
-        return result
-    texts = {}
-    for field in declared.fields:
-        if field.dataType.simpleString() == "string":
-            array = strings_of(result[field.name])
-            if array is not None:
-                texts[field.name] = pd.Series(pd.arrays.ArrowExtensionArray(array), index=result.index)
-    return result.assign(**texts) if texts else result
 
 
 class _Columns:
@@ -154,11 +102,10 @@ class _FrameResults:
     """DataFrames that functions return, on their way to record batches."""
 
     def __init__(self, declared: Any, conversion: Conversion) -> None:
-        from pyspark.sql.types import BinaryType, DateType, StringType, StructField, StructType, TimestampType
+        from pyspark.sql.types import BinaryType, DateType, StringType, TimestampType
 
         self._declared = declared
         self._conversion = conversion
-        self._schema = StructType([StructField("_0", declared)])
         self._names = pd.Index(declared.names)
         #: Columns whose values are converted each by itself even if their dtype is object.
         by_value = (StringType, BinaryType, DateType, TimestampType)
@@ -204,7 +151,7 @@ class _FrameResults:
             yield self._convert(frame)
 
     def _convert(self, frame: pd.DataFrame) -> pa.RecordBatch:
-        return self._conversion.batch_of([frame], self._schema)
+        return self._conversion.struct_of(frame, self._declared)
 
 
 def evaluate_maps(

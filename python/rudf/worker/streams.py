@@ -66,7 +66,7 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     output = _OUTPUTS[told["output"]](stream, _declared(functions, told), time_zone)
     if confs.get("spark.sql.execution.arrow.pyspark.validateSchema.enabled") == "true":
         output.operation = _CHECKED_BY_SPARK.get(kind)
-    source = _source(told)(stream, output, told, functions, kind)
+    source = _source(told, kind)(stream, output, told, functions, kind)
     worker: Any = pyspark.worker
     runner_conf = worker.RunnerConf(confs)
     results = source.results(worker, functions, runner_conf)
@@ -81,6 +81,9 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
 
 #: Eval types of whose results Spark's JVM checks the schema, and what it calls them.
 _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
+
+#: The eval type of ``mapInPandas``.
+_MAP_IN_PANDAS = 205
 
 #: Eval types whose functions get pandas objects, which they may write to.
 _PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
@@ -101,12 +104,12 @@ def _declared(functions: list[Any], told: dict[str, Any]) -> list[Any]:
     return [_parse_datatype_json_string(told["table"]["return_type"])]
 
 
-def _source(told: dict[str, Any]) -> type[_Batches]:
+def _source(told: dict[str, Any], kind: int) -> type[_Batches]:
     if "table" in told:
         return _Table
     groups = told.get("groups")
     if groups is None:
-        return _Batches
+        return _Frames if kind == _MAP_IN_PANDAS and told["names"] else _Batches
     if groups["frames"]:
         return _Windows
     if "cogroup" in groups:
@@ -196,6 +199,22 @@ class _Batches:
         return pa.RecordBatch.from_arrays([pa.StructArray.from_arrays(columns, fields=fields)], ["_0"])
 
 
+class _Frames(_Batches):
+    """Of ``mapInPandas``."""
+
+    def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
+        from rudf.worker.conversion import Conversion
+        from rudf.worker.pandas_maps import Frames, evaluate_frames
+
+        info = _info(functions[0], self.columns(functions[0]))
+        function, _, _, declared = worker.read_single_udf(_Unpickled(), info, self._kind, conf, 0)
+        conversion = Conversion(conf)
+        # What functions write to is copied where frames are made.
+        self._writable = False
+        batches = (columns for columns, _ in self._received())
+        return evaluate_frames(batches, function, declared, Frames(self._names, conversion), conversion)
+
+
 class _Table(_Batches):
     """Of a table function, which gets the rows' arguments, and whose results come with other columns of the rows."""
 
@@ -282,7 +301,8 @@ class _MappedGroups(_Groups):
     """Of maps over groups."""
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.pandas_groups import Conversion, evaluate_maps
+        from rudf.worker.conversion import Conversion
+        from rudf.worker.pandas_groups import evaluate_maps
 
         runs = in_runs(self._marked())
         return evaluate_maps(runs, functions[0], self._keys, self._values, Conversion(conf))
@@ -318,7 +338,8 @@ class _AggregatedGroups(_Arguments):
         return super()._begun(columns, starts)
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.pandas_groups import Conversion, evaluate_aggregates
+        from rudf.worker.conversion import Conversion
+        from rudf.worker.pandas_groups import evaluate_aggregates
 
         return evaluate_aggregates(in_runs(self._marked()), functions, Conversion(conf))
 
@@ -348,7 +369,8 @@ class _Windows(_Arguments):
         return [begin, begin + 1, *columns]
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.pandas_groups import Conversion, evaluate_windows
+        from rudf.worker.conversion import Conversion
+        from rudf.worker.pandas_groups import evaluate_windows
 
         return evaluate_windows(in_runs(self._marked()), functions, self._frames, Conversion(conf))
 
@@ -376,7 +398,8 @@ class _Cogroups(_Groups):
         self._names, self._nullable = [*self._names, ""], [*self._nullable, False]
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.pandas_groups import Conversion, evaluate_cogroups
+        from rudf.worker.conversion import Conversion
+        from rudf.worker.pandas_groups import evaluate_cogroups
 
         right = [[self._split + column for column in columns] for columns in (self._other_keys, self._other_values)]
         sides = (self._keys, self._values), (right[0], right[1])

@@ -63,7 +63,7 @@ wheel: build ## build a wheel, with the jar inside, into dist/
 bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=local[1] WORKER=auto JSON=file)
 	@tools/run-job integration/bench/bench_udf.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(WORKER),--worker $(WORKER)) $(if $(JSON),--json $(JSON))
 
-bench-kinds: build ## measure maps, groups, aggregates, windows and cogroups (ROWS=1000000 MASTER=local[2] JSON=file)
+bench-kinds: build ## measure maps, groups, aggregates, windows, cogroups and table functions (ROWS=1000000 MASTER=local[2] JSON=file)
 	@tools/run-job integration/bench/bench_kinds.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(JSON),--json $(JSON))
 
 bench-latency: build ## how long queries wait for Python, first and warm; two tasks at once; memory of workers

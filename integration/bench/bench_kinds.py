@@ -1,4 +1,4 @@
-"""Maps, groups, aggregates, windows and cogroups: rudf, PySpark and the floor.
+"""Maps, groups, aggregates, windows, cogroups and table functions: rudf, PySpark and the floor.
 
 The same stock functions run with takeover off and on, in turns, in one session. The floor is a query of Spark's own that
 moves and sorts the rows in the same way. The tax is what Python adds to it; the tax ratio is PySpark's over rudf's.
@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Window
 from pyspark.sql import functions as F
-from pyspark.sql.functions import arrow_udf, pandas_udf
+from pyspark.sql.functions import arrow_udf, pandas_udf, udtf
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "jobs"))
 
@@ -70,6 +70,15 @@ def arrow_mean_of(x: pa.Array) -> float:
     return pc.mean(x)  # type: ignore[return-value]
 
 
+class Halves:
+    """Give two rows a row."""
+
+    def eval(self, x: float) -> Iterator[tuple[float]]:
+        """Halve a number twice."""
+        yield (x / 2,)
+        yield (x / 4,)
+
+
 def paired(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     """Subtract the mean of the other side."""
     return left.assign(x=left["x"] - right["x"].mean())
@@ -79,6 +88,8 @@ def cases(rows: DataFrame, groups: int) -> list[Case]:
     """Return all cases over a table of the columns i, x and s."""
     keyed = rows.withColumn("k", F.col("i") % groups)
     few = keyed.where(F.col("i") % 20 == 0)
+    few.createOrReplaceTempView("few")
+    rows.sparkSession.udtf.register("halves", udtf(Halves, returnType="y double", useArrow=True))
     schema = "i bigint, x double, s string"
     with_key = schema + ", k bigint"
     mean, arrow_mean = pandas_udf(pandas_mean, "double"), arrow_udf(arrow_mean_of, "double")
@@ -101,6 +112,7 @@ def cases(rows: DataFrame, groups: int) -> list[Case]:
         Case("moving window", lambda: few.select("i", mean("x").over(behind)), sorted_rows(few.select("k", "x", "i"), "i")),
         Case("Arrow window", lambda: few.select("i", arrow_mean("x").over(behind)), sorted_rows(few.select("k", "x", "i"), "i")),
         Case("cogroup", lambda: keyed.groupBy("k").cogroup(keyed.groupBy("k")).applyInPandas(paired, with_key), paired_rows),
+        Case("table function", lambda: rows.sparkSession.sql("SELECT i, y FROM few, LATERAL halves(x)"), lambda: few.selectExpr("i", "explode(array(x / 2, x / 4))")),
     ]  # fmt: skip
 
 

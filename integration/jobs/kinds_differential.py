@@ -823,6 +823,29 @@ def told_of_plans(matrix: Matrix) -> None:
             (True, "RudfWindow", where),
         ], told  # fmt: skip
         query.collect()
+    counted = metrics_of(query)
+    assert {name: (node["numRowsSent"], node["pythonNumRowsReceived"]) for name, node in counted.items()} == {
+        "RudfGroups": (3, 3), "RudfMap": (3, 3), "RudfAggregate": (9, 3), "RudfEval": (9, 9), "RudfWindow": (9, 9),
+    }, counted  # fmt: skip
+    by = data.groupBy("k")
+    pairs = by.cogroup(by).applyInPandas(shown_short, "a int, b int")
+    pairs.collect()
+    numbers = udtf(type("Numbers", (), {"eval": lambda self, n: [(n,), (n,)]}), returnType="n bigint")
+    matrix.spark.udtf.register("numbers_of", numbers)
+    rows = matrix.spark.sql("select * from range(0, 9, 1, 3), lateral numbers_of(id)")
+    rows.collect()
+    counted |= metrics_of(pairs) | metrics_of(rows)
+    for name, sent, received in (("RudfCogroups", 18, 3), ("RudfTable", 9, 18)):
+        assert (counted[name]["numRowsSent"], counted[name]["pythonNumRowsReceived"]) == (sent, received), counted[name]
+    for name, node in counted.items():
+        assert node["numBatches"] in (1, 2, 3), (name, node)
+        # Values of 8 bytes, up to seven columns of them, with what is put around them.
+        assert node["numRowsSent"] * 8 <= node["pythonDataSent"] <= node["numRowsSent"] * 64, (name, node)
+        assert 24 <= node["pythonDataReceived"] <= node["numBatches"] * 4096, (name, node)
+        parts = ("pythonBootTime", "pythonInitTime", "layoutTime", "waitTime", "pythonProcessingTime")
+        assert all(0 < node[part] <= node["pythonTotalTime"] for part in parts), (name, node)
+        assert node["peakSegmentBytes"] >= node["pythonDataSent"] / node["numBatches"], (name, node)
+        assert node["partitionsLeftToSpark"] == 0, (name, node)
     assert python_nodes(data) == []
     matrix.spark.conf.set("spark.rudf.enabled", "false")
     told = [
@@ -836,6 +859,30 @@ def told_of_plans(matrix: Matrix) -> None:
             data.withColumn("t", F.lit(1)).select(arrow_udf(lambda v: v, "bigint", functionType=250)("id"))
         )
     ] == [True]
+
+
+def metrics_of(frame: DataFrame) -> dict[str, dict[str, int]]:
+    """Return the metrics of a query's nodes that are rudf's, by the node's name."""
+    found = {}
+    waiting = [frame._jdf.queryExecution().executedPlan()]
+    while waiting:
+        node = waiting.pop()
+        name = node.nodeName()
+        if name == "AdaptiveSparkPlan":
+            waiting.append(node.executedPlan())
+        elif name.endswith("QueryStage"):
+            waiting.append(node.plan())
+        children, metrics = node.children(), node.metrics().iterator()
+        waiting += [children.apply(index) for index in range(children.size())]
+        if name.startswith("Rudf") and name != "RudfLayout":
+            found[name] = {entry._1(): entry._2().value() for entry in iter_of(metrics)}
+    return found
+
+
+def iter_of(entries: Any) -> Iterator[Any]:
+    """Iterate over what Scala does."""
+    while entries.hasNext():
+        yield entries.next()
 
 
 def main() -> None:

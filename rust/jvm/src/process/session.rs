@@ -237,20 +237,21 @@ impl ProcessSession {
         };
         let Some(incoming) = self.next_message(worker, timeout, died)? else { return Ok(None) };
         let answered = lock(&self.progress).answered;
-        let Message { kind, sequence, code, .. } = incoming.message;
+        let Message { kind, sequence, code, spent, .. } = incoming.message;
+        let spent = Duration::from_micros(spent.into());
         if sequence != answered {
             return Err(self.broken(worker, &format!("{kind:?} to message {sequence} in place of {answered}")));
         }
         match (kind, incoming.segment) {
             (Kind::Result, Some(segment)) => {
-                let result = ProcessResult::new(segment, &self.forms, code);
+                let result = ProcessResult::new(segment, &self.forms, code, spent);
                 let result = result.map_err(|error| self.broken(worker, &error))?;
                 self.answered(worker, result.taken)?;
                 Ok(Some(Box::new(result)))
             }
             (Kind::Waiting, None) if self.stream => {
                 self.answered(worker, code)?;
-                Ok(Some(Box::new(NoResult { taken: code })))
+                Ok(Some(Box::new(NoResult { taken: code, spent })))
             }
             (Kind::Failed, segment) => Err(self.failure(worker, Incoming { segment, ..incoming })),
             (other, _) => Err(self.broken(worker, &format!("{other:?} is no answer to Batch"))),
@@ -530,20 +531,26 @@ impl Drop for ProcessSession {
 struct ProcessResult {
     rows: u64,
     taken: u32,
+    spent: Duration,
     columns: Vec<ColumnDescriptor>,
     /// The descriptors of children, which those of their parents point to.
     _children: Vec<Vec<ColumnDescriptor>>,
-    _segment: Borrowed,
+    segment: Borrowed,
 }
 
 impl ProcessResult {
-    fn new(segment: Borrowed, forms: &[Form], taken: u32) -> Result<Self, rudf_segment::layout::LayoutError> {
+    fn new(
+        segment: Borrowed,
+        forms: &[Form],
+        taken: u32,
+        spent: Duration,
+    ) -> Result<Self, rudf_segment::layout::LayoutError> {
         let header = segment.copy(header_bytes(forms.iter().map(Form::descriptors).sum()));
         let (rows, columns) = read_results(&header, segment.length(), forms)?;
         let mut children = Vec::new();
         let base = segment.base().as_ptr() as u64;
         let columns = columns.iter().map(|column| absolute(column, base, &mut children)).collect();
-        Ok(Self { rows: rows as u64, taken, columns, _children: children, _segment: segment })
+        Ok(Self { rows: rows as u64, taken, spent, columns, _children: children, segment })
     }
 }
 
@@ -567,6 +574,14 @@ impl ResultBatch for ProcessResult {
         self.rows
     }
 
+    fn bytes(&self) -> u64 {
+        self.segment.length() as u64
+    }
+
+    fn spent(&self) -> Duration {
+        self.spent
+    }
+
     fn taken(&self) -> u32 {
         self.taken
     }
@@ -579,11 +594,20 @@ impl ResultBatch for ProcessResult {
 /// An answer of a stream's without rows.
 struct NoResult {
     taken: u32,
+    spent: Duration,
 }
 
 impl ResultBatch for NoResult {
     fn rows(&self) -> u64 {
         0
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn spent(&self) -> Duration {
+        self.spent
     }
 
     fn taken(&self) -> u32 {

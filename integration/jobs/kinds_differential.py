@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,11 @@ from pyspark.sql.udtf import AnalyzeResult, SkipRestOfInputTableException
 from differential import TYPES, Matrix, sources
 from rudf import rudf
 from rudf.plans import python_nodes
+
+try:
+    import polars as pl
+except ImportError:
+    pl = None
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -614,6 +620,83 @@ def head_of(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["id", "s"]].sort_values("id").head(2)
 
 
+@rudf("double")
+def scaled(x: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Multiply numbers, of which some are null."""
+    return x * by
+
+
+@rudf("bigint")
+def counted_up(x: np.ma.MaskedArray) -> np.ma.MaskedArray:
+    """Add to whole numbers, of which some are null."""
+    return x + 1
+
+
+@rudf("string")
+def lower(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Change strings, a batch at a time."""
+    for batch in batches:
+        yield np.array([s and s.lower() for s in batch], object)
+
+
+@rudf
+def spread(x: np.ndarray, y: np.ndarray) -> float:
+    """Aggregate arrays."""
+    return np.ptp(x) + y.sum()
+
+
+@rudf("int")
+def small(x: np.ndarray) -> np.ndarray:
+    """Give what is no int in some row."""
+    return np.where(x < 7, x, 2**40)
+
+
+def of_polars() -> dict[str, Any]:
+    """Return functions of polars Series, where there is polars."""
+    if pl is None:
+        return {}
+
+    def tens(x: pl.Series) -> pl.Series:
+        return x * 10
+
+    def batches(x: Iterator[tuple[pl.Series, pl.Series]]) -> Iterator[pl.Series]:
+        return (one + other for one, other in x)
+
+    def most(x: pl.Series) -> int:
+        return x.max()
+
+    return {"tens": rudf("bigint")(tens), "batches": rudf("string")(batches), "most": rudf(most)}
+
+
+def arrays(matrix: Matrix, data: DataFrame) -> None:
+    """Functions of arrays of other packages than Arrow's."""
+    by = data.groupBy("k_long")
+    over = Window.partitionBy("k_string").orderBy("id").rowsBetween(-2, 1)
+    polars = of_polars()
+    queries = {
+        "numpy": lambda: data.select("id", scaled("x", F.col("n").cast("double")), scaled(by="id", x="x")), "numpy, masked": lambda: data.select("id", counted_up("n"), counted_up("id")),
+        "numpy over numpy": lambda: data.select(scaled(scaled("x", "id"), "id")), "numpy, batches": lambda: data.select("id", lower(F.concat(F.lit("S"), "s"))),
+        "numpy, nulls": lambda: data.select(small("n")), "numpy, a row that does not fit": lambda: data.coalesce(1).sortWithinPartitions("id").select(small("id")),
+        "numpy, aggregates": lambda: by.agg(spread("id", "x")).orderBy("k_long"), "numpy, windows": lambda: data.select("id", spread("id", "x").over(over)).orderBy("id"),
+        "numpy, times": lambda: data.select(rudf("timestamp")(shifted)("k_timestamp"), rudf("date")(shifted)("k_date")),
+    }  # fmt: skip
+    if polars:
+        queries |= {
+            "polars": lambda: data.select("id", polars["tens"]("n")), "polars, batches": lambda: data.select("id", polars["batches"]("s", "k_string")),
+            "polars, aggregates": lambda: by.agg(polars["most"]("n")).orderBy("k_long"), "polars, windows": lambda: data.select("id", polars["most"]("n").over(over)).orderBy("id"),
+        }  # fmt: skip
+    for records in ("7", "10000"):
+        matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+        for name, query in queries.items():
+            matrix.add(f"{name}, {records}", query)
+    matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
+def shifted(x: np.ndarray) -> np.ndarray:
+    """Move times by a day."""
+    return x + np.timedelta64(1, "D")
+
+
 def decorated(matrix: Matrix) -> None:
     """Functions of @rudf, of the kinds that annotations tell."""
     data = keys(matrix.spark).where("id < 100").cache()
@@ -631,6 +714,7 @@ def decorated(matrix: Matrix) -> None:
         "a map": lambda: data.mapInPandas(rudf("bigint")(iterated_frames), "id bigint").orderBy("id"),
     }.items():  # fmt: skip
         matrix.add(f"decorated, {name}", query)
+    arrays(matrix, data)
 
 
 def iterated_frames(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:

@@ -490,7 +490,8 @@ def windows(matrix: Matrix) -> None:
         "values to the end": by.orderBy("k_long").rangeBetween(0, far), "values of the row": by.orderBy("k_long").rangeBetween(0, 0),
         "of everything": Window.orderBy("id").rowsBetween(-1, 1), "by two": Window.partitionBy("k_long", "k_boolean").orderBy("id"),
         "by an expression": Window.partitionBy(F.col("id") % 3).orderBy(-F.col("id")), "by structs": Window.partitionBy("k_struct").orderBy("k_double"),
-        "left: values at a distance": by.orderBy("id").rangeBetween(-5, 5),
+        "values at a distance": by.orderBy("id").rangeBetween(-5, 5), "values behind": by.orderBy("k_long").rangeBetween(unbounded, -1),
+        "values ahead": by.orderBy(F.desc("n")).rangeBetween(3, 9), "values far ahead": by.orderBy("id").rangeBetween(100, far),
     }  # fmt: skip
     for name, frame in frames.items():
         matrix.add(
@@ -529,10 +530,57 @@ def windows(matrix: Matrix) -> None:
             "select id, average(id) over (partition by k_long order by id rows 2 preceding) m from data where id > 5 order by m, id"
         ),
     )
+    distant_windows(matrix, data)
     matrix.add("windows of no rows", lambda: data.where("id < 0").select(mean("id").over(behind)))
     matrix.add(
         "windows, filtered", lambda: data.select("id", mean("id").over(behind).alias("m")).where("m > 20").orderBy("id")
     )
+
+
+def distant_windows(matrix: Matrix, data: DataFrame) -> None:
+    """Frames of values at a distance, of all types that have distances, sorted in all ways."""
+    spark = matrix.spark
+    spark.udf.register("all_of", arrow_udf(lambda v: str(v.to_pylist()), "string", functionType=252))
+    spark.udf.register("seen_of", pandas_udf(lambda v: str(list(v)), "string", functionType=202))
+    data.selectExpr(
+        "*", "timestamp'2020-03-28 20:00:00' + make_dt_interval(0, id, id % 7) t", "timestamp_ntz'2020-02-27 00:00:00' + make_dt_interval(id) tn",
+        "if(id % 9 = 0, null, date_add(date'2020-01-30', int(id))) d", "make_dt_interval(0, id) i", "cast(n as decimal(38, 3)) wide",
+        "case id % 6 when 0 then double('NaN') when 1 then -0.0d when 2 then double('-Infinity') when 3 then double('Infinity') when 4 then null else id / 10 end f",
+        "9223372036854775807 - id % 7 most", "-9223372036854775808 + id % 5 least",
+    ).createOrReplaceTempView("distant")  # fmt: skip
+    short, month = "interval '1 02:00:00' day to second", "interval 1 month"
+    for number, (order, frame) in enumerate((
+        ("n", "5 preceding and 3 following"), ("n desc", "5 preceding and 3 following"), ("n nulls last", "5 preceding and 2 preceding"), ("n desc nulls first", "1 following and 7 following"),
+        ("n", "unbounded preceding and 4 preceding"), ("n desc", "2 following and unbounded following"), ("n", "current row and 6 following"), ("n desc nulls first", "6 preceding and current row"),
+        ("cast(n as tinyint)", "5 preceding and 3 following"), ("cast(n as smallint) desc", "5 preceding and 3 following"), ("cast(n as int)", "0 preceding and 3 following"),
+        ("x", "0.5 preceding and 1 following"), ("x desc", "0.5 preceding and 1 following"), ("cast(x as float)", "0.5 preceding and 0.5 following"), ("f", "1 preceding and 2 following"), ("f desc", "1 preceding and 2 following"),
+        ("f nulls last", "current row and 100 following"), ("k_decimal", "1.5 preceding and 0.5 following"), ("k_decimal desc", "0 preceding and 1 following"), ("cast(n as decimal(36, 3)) desc", "5 preceding and 3 following"),
+        ("cast(n as decimal(17, 3))", "5 preceding and 3 following"), ("d", "5 preceding and 3 following"), ("d desc nulls first", "interval 5 days preceding and interval 1 day following"),
+        ("d", f"{month} preceding and current row"), ("t", f"{short} preceding and {short} following"), ("t desc", f"{short} preceding and current row"), ("t", f"{month} preceding and {month} following"),
+        ("tn", "interval 2 days preceding and interval 1 day following"), ("tn desc", f"{month} preceding and current row"), ("i", "interval '5' hour preceding and interval '1' hour following"),
+        ("most", "current row and 3 following"), ("most", "current row and 9 following"), ("most desc", "9 preceding and 1 following"), ("least", "2 preceding and current row"), ("least desc", "current row and 9 following"),
+    )):  # fmt: skip
+        window = f"over (partition by k_string order by {order} range between {frame})"
+        shown = (
+            f"all_of(s) {window}, all_of(id) {window}" if number % 2 else f"seen_of(s) {window}, seen_of(id) {window}"
+        )
+        query = f"select id, {shown} from distant order by 2, 3, 1"
+        matrix.add(f"windows of {order}, {frame}", lambda q=query: spark.sql(q))
+    wide = "select all_of(id) over (order by wide range between 5 preceding and 3 following) from distant order by 1"
+    matrix.add("left: windows of the widest decimals", lambda: spark.sql(wide))
+    several = ("5 preceding and 3 following", "1 preceding and current row", "unbounded preceding and 2 following")
+    columns = ", ".join(f"all_of({c}) over (order by n range between {r})" for c, r in zip(("s", "id", "n"), several))
+    matrix.add("windows of several distances", lambda: spark.sql(f"select id, {columns} from distant order by id"))
+    for ansi in ("false", "true"):
+        spark.conf.set("spark.sql.ansi.enabled", ansi)
+        for order, frame in (("most", "5 preceding and 9 following"), ("least desc", "9 preceding and 9 following")):
+            query = f"select id, all_of(id) over (order by {order} range between {frame}) a from distant order by a, id"
+            matrix.add(f"windows of {order}, {frame}, ANSI {ansi}", lambda q=query: spark.sql(q))
+    spark.conf.unset("spark.sql.ansi.enabled")
+    spark.conf.set("spark.sql.legacy.interval.enabled", "true")
+    query = "select id, all_of(id) over (order by t range between interval 1 month 1 day preceding and current row) from distant order by id"
+    matrix.add("windows of calendar intervals", lambda: spark.sql(query))
+    spark.conf.unset("spark.sql.legacy.interval.enabled")
 
 
 def cogroups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:

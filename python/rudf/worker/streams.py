@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rudf.worker.groups import combined, frame_bounds, in_groups, in_runs, starts_of
+from rudf.worker.groups import columns_of_frames, combined, frame_bounds, in_groups, in_runs, starts_of
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -332,6 +332,7 @@ class _Windows(_Arguments):
         bounded = [frame for frame in frames if "lower" in frame or "upper" in frame]
         self._bounded = [frame for number, frame in enumerate(bounded) if frame not in bounded[:number]]
         self._frames = frames
+        self._frame_columns = columns_of_frames(frames)
         self._functions = iter(frames)
         self._names = [f"_{2 * len(self._bounded) + number}" for number in range(len(self._arguments))]
         told["conf"]["window_bound_types"] = ",".join(
@@ -350,19 +351,26 @@ class _Windows(_Arguments):
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
         from rudf.worker.pandas_groups import Conversion, evaluate_windows
 
-        return evaluate_windows(in_runs(self._marked()), functions, self._frames, Conversion(conf))
+        return evaluate_windows(in_runs(self._marked()), functions, self._frames, self._frame_columns, Conversion(conf))
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
+        batch = super()._begun(columns, starts)
+        for column in self._frame_columns:
+            batch = batch.append_column(f"frames {column}", columns[column])
         # The last of them marks rows of another order than the one before.
-        return super()._begun(columns, starts).append_column("orders", columns[-1])
+        return batch.append_column("orders", columns[-1])
 
     def feed(self) -> Iterator[Any]:
         for group in super().feed():
             batch = combined(list(group))
-            orders = starts_of(batch.column(batch.num_columns - 1))
-            bounds = [bound for frame in self._bounded for bound in frame_bounds(frame, batch.num_rows, orders)]
-            names = [f"_{number}" for number in range(len(bounds))] + batch.schema.names[:-1]
-            yield iter([pa.RecordBatch.from_arrays(bounds + batch.columns[:-1], names)])
+            *arguments, marks = batch.columns
+            arguments, of_frames = arguments[: len(self._arguments)], arguments[len(self._arguments) :]
+            columns, orders = dict(zip(self._frame_columns, of_frames, strict=True)), starts_of(marks)
+            bounds = [
+                bound for frame in self._bounded for bound in frame_bounds(frame, batch.num_rows, orders, columns)
+            ]
+            names = [f"_{number}" for number in range(len(bounds))] + batch.schema.names[: len(arguments)]
+            yield iter([pa.RecordBatch.from_arrays(bounds + arguments, names)])
 
 
 class _Cogroups(_Groups):

@@ -47,7 +47,7 @@ private object PythonFailures {
     try body
     catch {
       case error: RudfNativeException if error.kind == RudfNativeException.PYTHON =>
-        throw StreamFailures.typeMismatch(error.getMessage).getOrElse(SparkAccess.pythonException(error.getMessage))
+        throw StreamFailures.found(error.getMessage).getOrElse(SparkAccess.pythonException(error.getMessage))
     }
 }
 

@@ -96,7 +96,8 @@ class _Order:
 
     def _numbers(self, values: pa.Array) -> np.ndarray:
         numbers = _sortable(values, self._wide)
-        return np.invert(numbers) if self._descending else numbers
+        reversed_numbers: np.ndarray = ~numbers
+        return reversed_numbers if self._descending else numbers
 
     def lacks(self, bounds: pa.Array) -> np.ndarray | None:
         """Return which rows have an order and no bound; None where there are none such."""
@@ -132,8 +133,8 @@ def _sortable(array: pa.Array, wide: bool) -> np.ndarray:
         halves = _values(array, np.dtype(np.int64), 2).reshape(-1, 2)
         if not wide:
             return halves[:, 0]
-        low, high = halves[:, 0].view(np.uint64).astype(object), halves[:, 1].astype(object)
-        return (high << 64) | low
+        numbers: np.ndarray = (halves[:, 1].astype(object) << 64) | halves[:, 0].view(np.uint64).astype(object)
+        return numbers
     if pa.types.is_floating(kind):
         return _sortable_floats(_values(array, np.dtype(kind.to_pandas_dtype()), 1))
     return _values(array, np.dtype(f"i{kind.bit_width // 8}"), 1).astype(np.int64, copy=False)

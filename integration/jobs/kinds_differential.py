@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -845,16 +846,21 @@ def tables(matrix: Matrix) -> None:
     spark.sql(
         f"select id, {types}, array(id) a, map('k', id) m, struct(id, 'x' as y) st, date'2020-02-29' d, timestamp'2020-02-29 12:00:00' t from range(3)"
     ).createOrReplaceTempView("typed")
+    names: list[str] = []
     for name, handler, returned in (
         ("pairs", Pairs, two), ("sums", Sums, "a bigint, b int"), ("both_", Both, "a bigint, b int"), ("of_table", OfTable, "a bigint, b int"),
         ("skips", Skips, "a bigint, b int"), ("analyzed", Analyzed, None), ("typed_", Typed, "types string, told string"), ("cleans", Cleans, two),
         ("number", answers(5), two), ("numbers", answers([1, 2]), "a int"), ("wrong_length", answers([(1, 2, 3)]), two), ("wrong_type", answers([("x", 1)]), two),
-        ("none", answers(None), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
+        ("none", answers(None), two), ("null_rows", answers([(1, 2), None, (3, 4)]), two), ("null_numbers", answers([(1,), None]), T.StructType().add("a", T.IntegerType(), False)), ("coerced", answers([("x", 2**40), (1.5, True), [7, 8]]), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
         ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
     ):  # fmt: skip
         spark.udtf.register(name, udtf(handler, returnType=returned))
+        spark.udtf.register(f"pickled_{name}", udtf(handler, returnType=returned, useArrow=False))
+        names.append(name)
     spark.udtf.register("decorated", rudf(two)(Pairs))
-    spark.udtf.register("fails", udtf(type("Fails", (), {"eval": lambda self, n: 1 / 0}), returnType=two))
+    fails = type("Fails", (), {"eval": lambda self, n: 1 / 0})
+    spark.udtf.register("fails", udtf(fails, returnType=two))
+    spark.udtf.register("pickled_fails", udtf(fails, returnType=two, useArrow=False))
     for query in (
         "select * from pairs(3)", "select * from pairs(m => 2, n => 3)", "select * from pairs(0)", "select * from forty, lateral pairs(int(id % 4)) order by id, a",
         "select s, b from forty, lateral pairs(int(id % 4), int(k)) where id > 7 order by s, b", "select a from forty, lateral pairs(int(id % 3)) order by a",
@@ -863,13 +869,16 @@ def tables(matrix: Matrix) -> None:
         "select * from of_table(table(select * from forty where id < 0) partition by k)", "select * from skips(table(forty) partition by k order by id) order by a, b",
         "select * from skips(table(forty) with single partition) order by a", "select * from analyzed(3, 'column')", "select id, x, names from forty, lateral analyzed(id, 'x') order by id",
         "select * from typed, lateral typed_(n_int, c_int, c_double, c_string, c_binary, a, m, st, d, t) order by id", "select types from typed_()", "select * from cleans(2)",
-        "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a from forty, lateral empty(id)",
+        "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a, b from forty, lateral null_rows(id) order by 1, 2, 3", "select * from null_rows(1)", "select * from null_numbers(1)", "select * from coerced(1)", "select id, a from forty, lateral empty(id)",
         "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
         "select * from decorated(2)", "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
     ):  # fmt: skip
         for records in ("3", "10000"):
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
             matrix.add(f"{query} ({records})", lambda q=query: spark.sql(q))
+        pickled = re.sub(rf"\b({'|'.join([*names, 'fails'])})\(", r"pickled_\1(", query)
+        if pickled != query:
+            matrix.add(f"{pickled} ({records})", lambda q=pickled: spark.sql(q))
     spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
 
 
@@ -922,14 +931,8 @@ def tables_of_arrays(matrix: Matrix) -> None:
 
 
 def others(matrix: Matrix) -> None:
-    """Kinds that stay with Spark, with rudf in the session."""
-
-    @udtf(returnType="a int", useArrow=False)
-    class Pickled:
-        def eval(self, n: int) -> Iterator[tuple[int]]:
-            yield (n,)
-
-    matrix.add("left: pickled table functions", lambda: Pickled(F.lit(3)))
+    """What plans and metrics say."""
+    matrix.add("a query", lambda: matrix.spark.range(3).select(udf(lambda v: v, "bigint")("id")))
     told_of_plans(matrix)
 
 

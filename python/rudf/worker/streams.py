@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rudf import _native
 from rudf.worker.groups import columns_of_frames, combined, frame_bounds, in_groups, in_runs, starts_of
+from rudf.worker.services import pickle_results
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     spec : str
         JSON. ``names`` and ``nullable`` of the columns; ``struct``: whether functions get them as one; ``conf``:
         Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
-        rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys. ``groups``, where
-        functions take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
+        rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys, ``table`` or
+        ``pickled`` where each row has any number of results, which come with columns of it. ``groups``, where functions
+        take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
         column marks the rows that begin a group. ``table``: what PySpark is told of a table function; the first
         ``keys`` columns come back before the results.
     time_zone : str
@@ -79,6 +82,9 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
             results.close()
 
 
+#: Of pickled values: how many rows of arguments are made at once, and how many results one pickle holds.
+_ROWS_MADE_TOGETHER, _PICKLED_TOGETHER = 256, 100
+
 #: Eval types of whose results Spark's JVM checks the schema, and what it calls them.
 _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
 
@@ -103,7 +109,7 @@ def _declared(functions: list[Any], told: dict[str, Any]) -> list[Any]:
 
 def _source(told: dict[str, Any]) -> type[_Batches]:
     if "table" in told:
-        return _Table
+        return _PickledTable if told["output"] == "pickled" else _Table
     groups = told.get("groups")
     if groups is None:
         return _Batches
@@ -242,6 +248,24 @@ class _Table(_Batches):
                 yield self._batch([columns[column] for column in self._arguments])
             else:
                 yield pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
+
+
+class _PickledTable(_Table):
+    """The same of a function that PySpark gives pickled values to: rows of them, in place of batches."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        types = [json.loads(self._told["types"][column]) for column in self._arguments]
+        as_bytes = told["conf"].get("spark.sql.execution.pyspark.binaryAsBytes") != "false"
+        self._rows = _native.RowMaker(json.dumps(types), told["conf"]["spark.sql.session.timeZone"], as_bytes)
+
+    def feed(self) -> Iterator[Any]:
+        for columns, rows in self._received():
+            self._output.expect_rows(columns[: self._told["keys"]], rows)
+            arguments = [columns[column] for column in self._arguments]
+            for first in range(0, rows, _ROWS_MADE_TOGETHER):
+                count = min(_ROWS_MADE_TOGETHER, rows - first)
+                yield from self._rows.rows([column.slice(first, count) for column in arguments], count)
 
 
 class _Groups(_Batches):
@@ -586,11 +610,15 @@ class _TableOutput(_StructOutput):
             self._rows_of.append((columns, rows))
 
     def put(self, batch: pa.RecordBatch) -> None:
-        columns, row = self._next_row()
-        if batch.num_rows:
-            index = pa.array(np.full(batch.num_rows, row))
-            self._beside.append([column.take(index) for column in columns])
+        self._note_results(batch.num_rows)
         super().put(batch)
+
+    def _note_results(self, count: int) -> None:
+        """Have the columns of the next row beside so many results."""
+        columns, row = self._next_row()
+        if count:
+            index = pa.array(np.full(count, row))
+            self._beside.append([column.take(index) for column in columns])
 
     def _next_row(self) -> tuple[list[pa.Array], int]:
         while len(self._rows_of) > 1 and self._done == self._rows_of[0][1]:
@@ -611,7 +639,39 @@ class _TableOutput(_StructOutput):
             self._stream.send(joined + columns, rows)
 
 
-_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput, "table": _TableOutput}
+class _PickledOutput(_TableOutput):
+    """The same of functions whose results Spark's JVM makes values of: a column of pickled lists of rows.
+
+    Each list stands in the row of its first result, and the rows of the others are null.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._results: list[Any] = []
+
+    def put(self, batch: Any) -> None:
+        """Take the results of one row."""
+        self._note_results(len(batch))
+        if batch:
+            self._results += batch
+            self._append([], len(batch))
+
+    def _take(self) -> list[pa.Array]:
+        super()._take()
+        results, self._results = self._results, []
+        pickles: list[bytes | None] = [None] * len(results)
+        for first in range(0, len(results), _PICKLED_TOGETHER):
+            pickles[first] = pickle_results(results[first : first + _PICKLED_TOGETHER])
+        return [pa.array(pickles, pa.binary())]
+
+
+_OUTPUTS = {
+    "struct": _StructOutput,
+    "aligned": _AlignedOutput,
+    "keyed": _KeyedOutput,
+    "table": _TableOutput,
+    "pickled": _PickledOutput,
+}
 
 
 def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:

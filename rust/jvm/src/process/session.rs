@@ -38,8 +38,10 @@ const KEEPING: Duration = Duration::from_secs(30);
 
 /// Longest part of a failure that is kept with its batch.
 const LONGEST_FAILURE: usize = LONGEST_TEXT - 32;
-/// The eval type of functions whose results Spark's JVM side converts.
+/// The eval type of functions whose results Spark's JVM side converts where they are not of the very type.
 const PICKLED_ROWS: i32 = 100;
+/// The eval type of table functions whose results Spark's JVM side converts.
+const PICKLED_TABLE: i32 = 300;
 
 /// A session whose functions run in a process of their own.
 pub(super) struct ProcessSession {
@@ -433,6 +435,9 @@ fn functions(spec: &SessionSpec) -> Vec<Named> {
 
 fn forms(spec: &SessionSpec) -> Result<Vec<Form>, NativeError> {
     let form = |function: &rudf_segment::message::FunctionSpec| {
+        if spec.eval_type == PICKLED_TABLE {
+            return Ok(Form::Variable);
+        }
         Form::of(&function.result_type).ok_or_else(|| {
             NativeError::Internal(format!(
                 "`{}` returns {}, which batches do not hold",

@@ -12,7 +12,7 @@ import org.apache.spark.sql.types.DataType
 /**
  * What `rudf.worker.streams` is told of a stream; the names are those of its `run`.
  *
- * @param output `struct`, `aligned`, `keyed` or `table`
+ * @param output `struct`, `aligned`, `keyed`, `table` or `pickled`
  * @param groups where functions take groups of rows: then the last column marks the rows that begin one
  * @param table  of a table function
  * @param keys   how many columns, from the first, come back before the results
@@ -108,8 +108,8 @@ private[spark] object StreamSpec {
     columns(inputs.init, conf).copy(output = "keyed", groups = Some(GroupColumns(0 until keys, Nil)), keys = keys)
 
   /** Table functions, whose results come with the columns of their row that are wanted, which are the first. */
-  def table(inputs: Seq[Expression], keys: Int, function: TableSpec, conf: SQLConf): StreamSpec =
-    columns(inputs, conf).copy(output = "table", table = Some(function), keys = keys)
+  def table(inputs: Seq[Expression], keys: Int, function: TableSpec, isPickled: Boolean, conf: SQLConf): StreamSpec =
+    columns(inputs, conf).copy(output = if (isPickled) "pickled" else "table", table = Some(function), keys = keys)
 }
 
 /** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */

@@ -8,10 +8,12 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +26,11 @@ from pyspark.sql.udtf import AnalyzeResult, SkipRestOfInputTableException
 from differential import TYPES, Matrix, sources
 from rudf import rudf
 from rudf.plans import python_nodes
+
+try:
+    import polars as pl
+except ImportError:
+    pl = None
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -484,7 +491,8 @@ def windows(matrix: Matrix) -> None:
         "values to the end": by.orderBy("k_long").rangeBetween(0, far), "values of the row": by.orderBy("k_long").rangeBetween(0, 0),
         "of everything": Window.orderBy("id").rowsBetween(-1, 1), "by two": Window.partitionBy("k_long", "k_boolean").orderBy("id"),
         "by an expression": Window.partitionBy(F.col("id") % 3).orderBy(-F.col("id")), "by structs": Window.partitionBy("k_struct").orderBy("k_double"),
-        "left: values at a distance": by.orderBy("id").rangeBetween(-5, 5),
+        "values at a distance": by.orderBy("id").rangeBetween(-5, 5), "values behind": by.orderBy("k_long").rangeBetween(unbounded, -1),
+        "values ahead": by.orderBy(F.desc("n")).rangeBetween(3, 9), "values far ahead": by.orderBy("id").rangeBetween(100, far),
     }  # fmt: skip
     for name, frame in frames.items():
         matrix.add(
@@ -523,10 +531,57 @@ def windows(matrix: Matrix) -> None:
             "select id, average(id) over (partition by k_long order by id rows 2 preceding) m from data where id > 5 order by m, id"
         ),
     )
+    distant_windows(matrix, data)
     matrix.add("windows of no rows", lambda: data.where("id < 0").select(mean("id").over(behind)))
     matrix.add(
         "windows, filtered", lambda: data.select("id", mean("id").over(behind).alias("m")).where("m > 20").orderBy("id")
     )
+
+
+def distant_windows(matrix: Matrix, data: DataFrame) -> None:
+    """Frames of values at a distance, of all types that have distances, sorted in all ways."""
+    spark = matrix.spark
+    spark.udf.register("all_of", arrow_udf(lambda v: str(v.to_pylist()), "string", functionType=252))
+    spark.udf.register("seen_of", pandas_udf(lambda v: str(list(v)), "string", functionType=202))
+    data.selectExpr(
+        "*", "timestamp'2020-03-28 20:00:00' + make_dt_interval(0, id, id % 7) t", "timestamp_ntz'2020-02-27 00:00:00' + make_dt_interval(id) tn",
+        "if(id % 9 = 0, null, date_add(date'2020-01-30', int(id))) d", "make_dt_interval(0, id) i", "cast(n as decimal(38, 3)) wide",
+        "case id % 6 when 0 then double('NaN') when 1 then -0.0d when 2 then double('-Infinity') when 3 then double('Infinity') when 4 then null else id / 10 end f",
+        "9223372036854775807 - id % 7 most", "-9223372036854775808 + id % 5 least",
+    ).createOrReplaceTempView("distant")  # fmt: skip
+    short, month = "interval '1 02:00:00' day to second", "interval 1 month"
+    for number, (order, frame) in enumerate((
+        ("n", "5 preceding and 3 following"), ("n desc", "5 preceding and 3 following"), ("n nulls last", "5 preceding and 2 preceding"), ("n desc nulls first", "1 following and 7 following"),
+        ("n", "unbounded preceding and 4 preceding"), ("n desc", "2 following and unbounded following"), ("n", "current row and 6 following"), ("n desc nulls first", "6 preceding and current row"),
+        ("cast(n as tinyint)", "5 preceding and 3 following"), ("cast(n as smallint) desc", "5 preceding and 3 following"), ("cast(n as int)", "0 preceding and 3 following"),
+        ("x", "0.5 preceding and 1 following"), ("x desc", "0.5 preceding and 1 following"), ("cast(x as float)", "0.5 preceding and 0.5 following"), ("f", "1 preceding and 2 following"), ("f desc", "1 preceding and 2 following"),
+        ("f nulls last", "current row and 100 following"), ("k_decimal", "1.5 preceding and 0.5 following"), ("k_decimal desc", "0 preceding and 1 following"), ("cast(n as decimal(36, 3)) desc", "5 preceding and 3 following"),
+        ("cast(n as decimal(17, 3))", "5 preceding and 3 following"), ("d", "5 preceding and 3 following"), ("d desc nulls first", "interval 5 days preceding and interval 1 day following"),
+        ("d", f"{month} preceding and current row"), ("t", f"{short} preceding and {short} following"), ("t desc", f"{short} preceding and current row"), ("t", f"{month} preceding and {month} following"),
+        ("tn", "interval 2 days preceding and interval 1 day following"), ("tn desc", f"{month} preceding and current row"), ("i", "interval '5' hour preceding and interval '1' hour following"),
+        ("most", "current row and 3 following"), ("most", "current row and 9 following"), ("most desc", "9 preceding and 1 following"), ("least", "2 preceding and current row"), ("least desc", "current row and 9 following"),
+    )):  # fmt: skip
+        window = f"over (partition by k_string order by {order} range between {frame})"
+        shown = (
+            f"all_of(s) {window}, all_of(id) {window}" if number % 2 else f"seen_of(s) {window}, seen_of(id) {window}"
+        )
+        query = f"select id, {shown} from distant order by 2, 3, 1"
+        matrix.add(f"windows of {order}, {frame}", lambda q=query: spark.sql(q))
+    wide = "select all_of(id) over (order by wide range between 5 preceding and 3 following) from distant order by 1"
+    matrix.add("left: windows of the widest decimals", lambda: spark.sql(wide))
+    several = ("5 preceding and 3 following", "1 preceding and current row", "unbounded preceding and 2 following")
+    columns = ", ".join(f"all_of({c}) over (order by n range between {r})" for c, r in zip(("s", "id", "n"), several))
+    matrix.add("windows of several distances", lambda: spark.sql(f"select id, {columns} from distant order by id"))
+    for ansi in ("false", "true"):
+        spark.conf.set("spark.sql.ansi.enabled", ansi)
+        for order, frame in (("most", "5 preceding and 9 following"), ("least desc", "9 preceding and 9 following")):
+            query = f"select id, all_of(id) over (order by {order} range between {frame}) a from distant order by a, id"
+            matrix.add(f"windows of {order}, {frame}, ANSI {ansi}", lambda q=query: spark.sql(q))
+    spark.conf.unset("spark.sql.ansi.enabled")
+    spark.conf.set("spark.sql.legacy.interval.enabled", "true")
+    query = "select id, all_of(id) over (order by t range between interval 1 month 1 day preceding and current row) from distant order by id"
+    matrix.add("windows of calendar intervals", lambda: spark.sql(query))
+    spark.conf.unset("spark.sql.legacy.interval.enabled")
 
 
 def cogroups(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
@@ -614,6 +669,83 @@ def head_of(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[["id", "s"]].sort_values("id").head(2)
 
 
+@rudf("double")
+def scaled(x: np.ndarray, by: np.ndarray) -> np.ndarray:
+    """Multiply numbers, of which some are null."""
+    return x * by
+
+
+@rudf("bigint")
+def counted_up(x: np.ma.MaskedArray) -> np.ma.MaskedArray:
+    """Add to whole numbers, of which some are null."""
+    return x + 1
+
+
+@rudf("string")
+def lower(batches: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Change strings, a batch at a time."""
+    for batch in batches:
+        yield np.array([s and s.lower() for s in batch], object)
+
+
+@rudf
+def spread(x: np.ndarray, y: np.ndarray) -> float:
+    """Aggregate arrays."""
+    return np.ptp(x) + y.sum()
+
+
+@rudf("int")
+def small(x: np.ndarray) -> np.ndarray:
+    """Give what is no int in some row."""
+    return np.where(x < 7, x, 2**40)
+
+
+def of_polars() -> dict[str, Any]:
+    """Return functions of polars Series, where there is polars."""
+    if pl is None:
+        return {}
+
+    def tens(x: pl.Series) -> pl.Series:
+        return x * 10
+
+    def batches(x: Iterator[tuple[pl.Series, pl.Series]]) -> Iterator[pl.Series]:
+        return (one + other for one, other in x)
+
+    def most(x: pl.Series) -> int:
+        return x.max()
+
+    return {"tens": rudf("bigint")(tens), "batches": rudf("string")(batches), "most": rudf(most)}
+
+
+def arrays(matrix: Matrix, data: DataFrame) -> None:
+    """Functions of arrays of other packages than Arrow's."""
+    by = data.groupBy("k_long")
+    over = Window.partitionBy("k_string").orderBy("id").rowsBetween(-2, 1)
+    polars = of_polars()
+    queries = {
+        "numpy": lambda: data.select("id", scaled("x", F.col("n").cast("double")), scaled(by="id", x="x")), "numpy, masked": lambda: data.select("id", counted_up("n"), counted_up("id")),
+        "numpy over numpy": lambda: data.select(scaled(scaled("x", "id"), "id")), "numpy, batches": lambda: data.select("id", lower(F.concat(F.lit("S"), "s"))),
+        "numpy, nulls": lambda: data.select(small("n")), "numpy, a row that does not fit": lambda: data.coalesce(1).sortWithinPartitions("id").select(small("id")),
+        "numpy, aggregates": lambda: by.agg(spread("id", "x")).orderBy("k_long"), "numpy, windows": lambda: data.select("id", spread("id", "x").over(over)).orderBy("id"),
+        "numpy, times": lambda: data.select(rudf("timestamp")(shifted)("k_timestamp"), rudf("date")(shifted)("k_date")),
+    }  # fmt: skip
+    if polars:
+        queries |= {
+            "polars": lambda: data.select("id", polars["tens"]("n")), "polars, batches": lambda: data.select("id", polars["batches"]("s", "k_string")),
+            "polars, aggregates": lambda: by.agg(polars["most"]("n")).orderBy("k_long"), "polars, windows": lambda: data.select("id", polars["most"]("n").over(over)).orderBy("id"),
+        }  # fmt: skip
+    for records in ("7", "10000"):
+        matrix.spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
+        for name, query in queries.items():
+            matrix.add(f"{name}, {records}", query)
+    matrix.spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
+
+
+def shifted(x: np.ndarray) -> np.ndarray:
+    """Move times by a day."""
+    return x + np.timedelta64(1, "D")
+
+
 def decorated(matrix: Matrix) -> None:
     """Functions of @rudf, of the kinds that annotations tell."""
     data = keys(matrix.spark).where("id < 100").cache()
@@ -631,6 +763,7 @@ def decorated(matrix: Matrix) -> None:
         "a map": lambda: data.mapInPandas(rudf("bigint")(iterated_frames), "id bigint").orderBy("id"),
     }.items():  # fmt: skip
         matrix.add(f"decorated, {name}", query)
+    arrays(matrix, data)
 
 
 def iterated_frames(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -713,16 +846,21 @@ def tables(matrix: Matrix) -> None:
     spark.sql(
         f"select id, {types}, array(id) a, map('k', id) m, struct(id, 'x' as y) st, date'2020-02-29' d, timestamp'2020-02-29 12:00:00' t from range(3)"
     ).createOrReplaceTempView("typed")
+    names: list[str] = []
     for name, handler, returned in (
         ("pairs", Pairs, two), ("sums", Sums, "a bigint, b int"), ("both_", Both, "a bigint, b int"), ("of_table", OfTable, "a bigint, b int"),
         ("skips", Skips, "a bigint, b int"), ("analyzed", Analyzed, None), ("typed_", Typed, "types string, told string"), ("cleans", Cleans, two),
         ("number", answers(5), two), ("numbers", answers([1, 2]), "a int"), ("wrong_length", answers([(1, 2, 3)]), two), ("wrong_type", answers([("x", 1)]), two),
-        ("none", answers(None), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
+        ("none", answers(None), two), ("null_rows", answers([(1, 2), None, (3, 4)]), two), ("null_numbers", answers([(1,), None]), T.StructType().add("a", T.IntegerType(), False)), ("coerced", answers([("x", 2**40), (1.5, True), [7, 8]]), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
         ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
     ):  # fmt: skip
         spark.udtf.register(name, udtf(handler, returnType=returned))
+        spark.udtf.register(f"pickled_{name}", udtf(handler, returnType=returned, useArrow=False))
+        names.append(name)
     spark.udtf.register("decorated", rudf(two)(Pairs))
-    spark.udtf.register("fails", udtf(type("Fails", (), {"eval": lambda self, n: 1 / 0}), returnType=two))
+    fails = type("Fails", (), {"eval": lambda self, n: 1 / 0})
+    spark.udtf.register("fails", udtf(fails, returnType=two))
+    spark.udtf.register("pickled_fails", udtf(fails, returnType=two, useArrow=False))
     for query in (
         "select * from pairs(3)", "select * from pairs(m => 2, n => 3)", "select * from pairs(0)", "select * from forty, lateral pairs(int(id % 4)) order by id, a",
         "select s, b from forty, lateral pairs(int(id % 4), int(k)) where id > 7 order by s, b", "select a from forty, lateral pairs(int(id % 3)) order by a",
@@ -731,13 +869,16 @@ def tables(matrix: Matrix) -> None:
         "select * from of_table(table(select * from forty where id < 0) partition by k)", "select * from skips(table(forty) partition by k order by id) order by a, b",
         "select * from skips(table(forty) with single partition) order by a", "select * from analyzed(3, 'column')", "select id, x, names from forty, lateral analyzed(id, 'x') order by id",
         "select * from typed, lateral typed_(n_int, c_int, c_double, c_string, c_binary, a, m, st, d, t) order by id", "select types from typed_()", "select * from cleans(2)",
-        "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a from forty, lateral empty(id)",
+        "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a, b from forty, lateral null_rows(id) order by 1, 2, 3", "select * from null_rows(1)", "select * from null_numbers(1)", "select * from coerced(1)", "select id, a from forty, lateral empty(id)",
         "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
         "select * from decorated(2)", "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
     ):  # fmt: skip
         for records in ("3", "10000"):
             spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
             matrix.add(f"{query} ({records})", lambda q=query: spark.sql(q))
+        pickled = re.sub(rf"\b({'|'.join([*names, 'fails'])})\(", r"pickled_\1(", query)
+        if pickled != query:
+            matrix.add(f"{pickled} ({records})", lambda q=pickled: spark.sql(q))
     spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
 
 
@@ -790,14 +931,8 @@ def tables_of_arrays(matrix: Matrix) -> None:
 
 
 def others(matrix: Matrix) -> None:
-    """Kinds that stay with Spark, with rudf in the session."""
-
-    @udtf(returnType="a int", useArrow=False)
-    class Pickled:
-        def eval(self, n: int) -> Iterator[tuple[int]]:
-            yield (n,)
-
-    matrix.add("left: pickled table functions", lambda: Pickled(F.lit(3)))
+    """What plans and metrics say."""
+    matrix.add("a query", lambda: matrix.spark.range(3).select(udf(lambda v: v, "bigint")("id")))
     told_of_plans(matrix)
 
 
@@ -823,6 +958,29 @@ def told_of_plans(matrix: Matrix) -> None:
             (True, "RudfWindow", where),
         ], told  # fmt: skip
         query.collect()
+    counted = metrics_of(query)
+    assert {name: (node["numRowsSent"], node["pythonNumRowsReceived"]) for name, node in counted.items()} == {
+        "RudfGroups": (3, 3), "RudfMap": (3, 3), "RudfAggregate": (9, 3), "RudfEval": (9, 9), "RudfWindow": (9, 9),
+    }, counted  # fmt: skip
+    by = data.groupBy("k")
+    pairs = by.cogroup(by).applyInPandas(shown_short, "a int, b int")
+    pairs.collect()
+    numbers = udtf(type("Numbers", (), {"eval": lambda self, n: [(n,), (n,)]}), returnType="n bigint")
+    matrix.spark.udtf.register("numbers_of", numbers)
+    rows = matrix.spark.sql("select * from range(0, 9, 1, 3), lateral numbers_of(id)")
+    rows.collect()
+    counted |= metrics_of(pairs) | metrics_of(rows)
+    for name, sent, received in (("RudfCogroups", 18, 3), ("RudfTable", 9, 18)):
+        assert (counted[name]["numRowsSent"], counted[name]["pythonNumRowsReceived"]) == (sent, received), counted[name]
+    for name, node in counted.items():
+        assert node["numBatches"] in (1, 2, 3), (name, node)
+        # Values of 8 bytes, up to seven columns of them, with what is put around them.
+        assert node["numRowsSent"] * 8 <= node["pythonDataSent"] <= node["numRowsSent"] * 64, (name, node)
+        assert 24 <= node["pythonDataReceived"] <= node["numBatches"] * 4096, (name, node)
+        parts = ("pythonBootTime", "pythonInitTime", "layoutTime", "waitTime", "pythonProcessingTime")
+        assert all(0 < node[part] <= node["pythonTotalTime"] for part in parts), (name, node)
+        assert node["peakSegmentBytes"] >= node["pythonDataSent"] / node["numBatches"], (name, node)
+        assert node["partitionsLeftToSpark"] == 0, (name, node)
     assert python_nodes(data) == []
     matrix.spark.conf.set("spark.rudf.enabled", "false")
     told = [
@@ -836,6 +994,30 @@ def told_of_plans(matrix: Matrix) -> None:
             data.withColumn("t", F.lit(1)).select(arrow_udf(lambda v: v, "bigint", functionType=250)("id"))
         )
     ] == [True]
+
+
+def metrics_of(frame: DataFrame) -> dict[str, dict[str, int]]:
+    """Return the metrics of a query's nodes that are rudf's, by the node's name."""
+    found = {}
+    waiting = [frame._jdf.queryExecution().executedPlan()]
+    while waiting:
+        node = waiting.pop()
+        name = node.nodeName()
+        if name == "AdaptiveSparkPlan":
+            waiting.append(node.executedPlan())
+        elif name.endswith("QueryStage"):
+            waiting.append(node.plan())
+        children, metrics = node.children(), node.metrics().iterator()
+        waiting += [children.apply(index) for index in range(children.size())]
+        if name.startswith("Rudf") and name != "RudfLayout":
+            found[name] = {entry._1(): entry._2().value() for entry in iter_of(metrics)}
+    return found
+
+
+def iter_of(entries: Any) -> Iterator[Any]:
+    """Iterate over what Scala does."""
+    while entries.hasNext():
+        yield entries.next()
 
 
 def main() -> None:

@@ -151,6 +151,9 @@ fn executors_need_nothing_of_rudf_installed() {
     let on = results["on"].as_str().unwrap();
     assert!(on.contains("/rudf-") && on.ends_with("/python/rudf/__init__.py"), "rudf was imported from {on}");
     assert_eq!(results["sum"], 2 * (0..1000).sum::<i64>());
+    for side in ["arrays off", "arrays on"] {
+        assert_eq!(results[side], serde_json::json!([0, 3, 6, 9, 12]), "{side}");
+    }
 }
 
 #[test]

@@ -51,6 +51,13 @@ class Session:
     def evaluate(self, columns: Sequence[Any], rows: int) -> list[Any]:
         """Run the functions over pyarrow arrays, all of ``rows`` values."""
 
+class RowMaker:
+    """Makes rows of the columns of batches: tuples of the values that PySpark's pickled functions get."""
+
+    def __new__(cls, types: str, time_zone: str, binary_as_bytes: bool) -> RowMaker: ...
+    def rows(self, columns: Sequence[Any], rows: int) -> list[tuple[Any, ...]]:
+        """Make rows of pyarrow arrays of ``rows`` values, whose Spark types are ``types``, a JSON list."""
+
 class ForkServer:
     """Forks workers for the JVM side at the other end of a socket."""
 

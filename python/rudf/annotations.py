@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql.types import DataType
 
-__all__ = ["PLAIN", "AnnotationError", "FunctionKind", "Signature", "name_of", "read_annotations"]
+__all__ = ["PLAIN", "AnnotationError", "FunctionKind", "Signature", "name_of", "parameters", "read_annotations"]
 
 
 class AnnotationError(TypeError):
@@ -44,7 +44,7 @@ class FunctionKind:
 class _Shape(NamedTuple):
     """What an annotation says: plain values, or columns of a package, or iterators of them."""
 
-    #: None for plain values.
+    #: A key of ``_VECTORS``; None for plain values.
     package: str | None = None
     iterates: bool = False
 
@@ -72,12 +72,32 @@ class Signature:
     kind: int
     #: None where the annotations do not say it.
     return_type: DataType | None
+    #: The package of :mod:`rudf.arrays` whose columns the function takes in place of the pyarrow arrays of its kind.
+    arrays: str | None = None
+
+    @property
+    def iterates(self) -> bool:
+        """Whether it takes an iterator of columns."""
+        return self.kind in _ITERATE
+
+    @property
+    def gives_value(self) -> bool:
+        """Whether it gives one plain value, of a row or of a group."""
+        return self.kind in _GIVE_VALUES
 
 
 PLAIN = "bool, int, float, str, bytes, datetime.date or datetime.datetime"
 #: Packages whose types stand for columns: the types that are meant, and how the first is written.
-_VECTORS = {"pyarrow": (("Array",), "pa.Array"), "pandas": (("Series", "DataFrame"), "pd.Series")}
-_COLUMN_PACKAGES = {*_VECTORS, "polars"}
+_VECTORS = {
+    "pyarrow": (("Array",), "pa.Array"),
+    "pandas": (("Series", "DataFrame"), "pd.Series"),
+    "numpy": (("ndarray",), "np.ndarray"),
+    "numpy.ma": (("MaskedArray",), "np.ma.MaskedArray"),
+    "polars": (("Series",), "pl.Series"),
+}
+#: Those whose functions are, for Spark, functions of pyarrow arrays.
+_ADAPTED = {"numpy", "numpy.ma", "polars"}
+_COLUMN_PACKAGES = {"pyarrow", "pandas", "polars"}
 
 
 def read_annotations(function: Callable[..., Any], typed: bool = False) -> Signature:
@@ -99,11 +119,12 @@ def read_annotations(function: Callable[..., Any], typed: bool = False) -> Signa
     hints = _hints(function, name)
     shapes = {
         parameter: _shape(hints[parameter], f"parameter `{parameter}`", name) if parameter in hints else None
-        for parameter in _parameters(function)
+        for parameter in parameters(function)
     }
     returned = _shape(hints["return"], "the return value", name) if "return" in hints else None
-    kind = _one_kind(shapes, returned, name)
-    return Signature(kind, None if typed else _return_type(hints.get("return"), kind, name))
+    kind, package = _one_kind(shapes, returned, name)
+    return_type = None if typed else _return_type(hints.get("return"), kind, name)
+    return Signature(kind, return_type, package if package in _ADAPTED else None)
 
 
 def name_of(function: Any) -> str:
@@ -139,8 +160,8 @@ def _evaluate(annotation: Any, where: str, target: Any, name: str) -> Any:
         place = "the return value" if where == "return" else f"parameter `{where}`"
         raise AnnotationError(
             f"`{name}`: the annotation of {place}, `{_spell(annotation)}`, cannot be evaluated "
-            f"({type(error).__name__}: {error}); write {PLAIN} for single values, pa.Array or pd.Series for whole "
-            "columns, and import what it names where the module does, outside of `if TYPE_CHECKING`"
+            f"({type(error).__name__}: {error}); write {PLAIN} for single values, pa.Array, pd.Series or np.ndarray "
+            "for whole columns, and import what it names where the module does, outside of `if TYPE_CHECKING`"
         ) from error
 
 
@@ -153,7 +174,8 @@ def _annotated(function: Callable[..., Any]) -> Any:
     return function if inspect.isroutine(function) else type(function).__call__
 
 
-def _parameters(function: Callable[..., Any]) -> list[str]:
+def parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the names of a function's parameters, where it tells them."""
     try:
         return list(inspect.signature(function).parameters)
     except (TypeError, ValueError):
@@ -174,7 +196,8 @@ def _shape(annotation: Any, where: str, name: str) -> _Shape | None:
         if package is not None:
             return _Shape(package, iterates=True)
     if _mentions_columns(plain):
-        correct = " or ".join(spelled for _, spelled in _VECTORS.values())
+        *others, last = (spelled for _, spelled in _VECTORS.values())
+        correct = f"{', '.join(others)} or {last}"
         raise AnnotationError(
             f"`{name}`: {where} is annotated `{_spell(annotation)}`, which rudf does not run; "
             f"write {correct} for a function of whole columns, Iterator[...] of these or of a tuple of them for one "
@@ -191,10 +214,12 @@ def _package_of_columns(annotation: Any) -> str | None:
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         packages = {_package_of_columns(member) for member in typing.get_args(annotation)}
         return packages.pop() if len(packages) == 1 else None
+    # `numpy.typing.NDArray` and the like say of what, between brackets.
+    annotation = typing.get_origin(annotation) or annotation
     for base in annotation.__mro__ if isinstance(annotation, type) else ():
-        package = _package(base)
-        if package in _VECTORS and base.__name__ in _VECTORS[package][0]:
-            return package
+        for package, (names, _) in _VECTORS.items():
+            if base.__name__ in names and _package(base) == package.split(".")[0]:
+                return package
     return None
 
 
@@ -221,12 +246,12 @@ def _package(kind: type) -> str:
     return kind.__module__.split(".")[0]
 
 
-def _one_kind(shapes: dict[str, _Shape | None], returned: _Shape | None, name: str) -> int:
-    """Return the kind that all parameters and the return value agree on."""
+def _one_kind(shapes: dict[str, _Shape | None], returned: _Shape | None, name: str) -> tuple[int, str | None]:
+    """Return the kind that all parameters and the return value agree on, and the package of its columns."""
     every = [*shapes.values(), returned]
     wanted = next((shape for shape in every if shape is not None and shape.package is not None), _PLAIN_SHAPE)
     if wanted.package is None:
-        return FunctionKind.ROW
+        return FunctionKind.ROW, None
     spelled = _VECTORS[wanted.package][1]
     if wanted.iterates:
         spelled = f"Iterator[{spelled}]"
@@ -244,13 +269,14 @@ def _one_kind(shapes: dict[str, _Shape | None], returned: _Shape | None, name: s
     if returned is None:
         returned = wanted
     gives = "value" if returned == _PLAIN_SHAPE else "iterator" if returned.iterates else "columns"
-    kind = _KINDS.get((wanted.package, wanted.iterates, gives)) if returned.package in (None, wanted.package) else None
+    runs_as = "pyarrow" if wanted.package in _ADAPTED else wanted.package
+    kind = _KINDS.get((runs_as, wanted.iterates, gives)) if returned.package in (None, wanted.package) else None
     if kind is None:
         raise AnnotationError(
             f"`{name}`: the return value has to be annotated `{spelled}` like the parameters, or with a plain type "
             f"({PLAIN}) where the function gives one value for all rows of a group"
         )
-    return kind
+    return kind, wanted.package
 
 
 def _without_none(annotation: Any) -> Any:
@@ -278,6 +304,9 @@ def _return_type(annotation: Any, kind: int, name: str) -> DataType | None:
 
 #: Kinds whose functions return a plain value, which tells the type.
 _GIVE_VALUES = {FunctionKind.ROW, *(kind for (_, _, gives), kind in _KINDS.items() if gives == "value")}
+
+#: Kinds whose functions take an iterator of columns.
+_ITERATE = {kind for (_, iterates, _), kind in _KINDS.items() if iterates}
 
 _SPARK_TYPES: dict[Any, str] = {
     bool: "BooleanType",

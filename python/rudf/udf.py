@@ -11,8 +11,8 @@ from pyspark.sql.types import DataType
 from pyspark.sql.udf import UserDefinedFunction
 from pyspark.util import PythonEvalType
 
-from rudf import registration
-from rudf.annotations import PLAIN, AnnotationError, FunctionKind, name_of, read_annotations
+from rudf import arrays, registration
+from rudf.annotations import PLAIN, AnnotationError, FunctionKind, Signature, name_of, parameters, read_annotations
 from rudf.notice import warn_without_plugin
 from rudf.payload import seal
 
@@ -49,6 +49,7 @@ class RudfFunction(UserDefinedFunction):
         name: str | None = None,
         deterministic: bool = True,
         timeout: float | None = None,
+        signature: Signature | None = None,
     ) -> None:
         super().__init__(func, returnType=return_type, name=name, evalType=kind, deterministic=deterministic)
         self.__name__ = self._name
@@ -57,6 +58,7 @@ class RudfFunction(UserDefinedFunction):
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
         self.timeout = timeout
+        self._signature = signature
 
     def __call__(self, *args: ColumnOrName, **kwargs: ColumnOrName) -> Column:
         """Apply the function to columns, given as columns or by name."""
@@ -76,7 +78,9 @@ class RudfFunction(UserDefinedFunction):
 
     def _renamed(self, name: str) -> RudfFunction:
         """Return the same function under the name that SQL knows it by."""
-        return type(self)(self.func, self.returnType, self.evalType, name, self.deterministic, self.timeout)
+        return type(self)(
+            self.func, self.returnType, self.evalType, name, self.deterministic, self.timeout, self._signature
+        )
 
     def _wrapped(self) -> RudfFunction:  # type: ignore[override]
         """Return itself: PySpark's own wrapper function would hide what this object is."""
@@ -89,7 +93,7 @@ class RudfFunction(UserDefinedFunction):
         warn_without_plugin()
         session = SparkSession._getActiveSessionOrCreate()
         context = session.sparkContext
-        command = _python_function(context, func, self.returnType, self._name, self.timeout)
+        command = _python_function(context, self._shipped(func), self.returnType, self._name, self.timeout)
         return_type = session._jsparkSession.parseDataType(self.returnType.json())
         create = getattr(context._jvm, "org.apache.spark.sql.execution.python.UserDefinedPythonFunction")
         arguments = [self._name, command, return_type, self.evalType, self.deterministic]
@@ -97,6 +101,21 @@ class RudfFunction(UserDefinedFunction):
         if hasattr(self, "transpiled"):
             arguments += [[], []]
         return create(*arguments)
+
+    def _shipped(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return what runs on workers: where the function takes columns of another package, what gives it those."""
+        signature = self._signature
+        if signature is None or signature.arrays is None:
+            return func
+        return arrays.ArrayFunction(
+            func,
+            signature.arrays,
+            self._name,
+            parameters(func),
+            self.returnType,
+            signature.iterates,
+            signature.gives_value,
+        )
 
 
 registration.install(RudfFunction)
@@ -112,7 +131,9 @@ def _python_function(
     """
     from rudf import pickle, sizes
 
-    command = pickle.dumps((func, return_type))
+    command = pickle.dumps(
+        (func, return_type), by_value=arrays.BY_VALUE if isinstance(func, arrays.ArrayFunction) else ()
+    )
     sizes.check(func, command)
     if len(command) > context._jvm.PythonUtils.getBroadcastThreshold(context._jsc):
         command = pickle.dumps(context.broadcast(command))
@@ -177,8 +198,9 @@ def rudf(
     -------
     RudfFunction
         Parameters annotated ``pa.Array`` make it a function of pyarrow arrays, ``pd.Series`` (``pd.DataFrame`` for
-        structs) one of pandas objects, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches
-        one after another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
+        structs) one of pandas objects, ``np.ndarray`` or ``np.ma.MaskedArray`` one of NumPy arrays, ``pl.Series`` one
+        of polars Series, and ``Iterator[...]`` of these, or of a tuple of them, one that takes batches one after
+        another. Where it returns the same, it needs a return type; where it returns a plain value, it is an
         aggregate of a group or a window. Otherwise it is called with the plain values of each row, ``None`` for null.
         Of a class with ``eval`` a table function is made, as ``pyspark.sql.functions.udtf`` does.
 
@@ -219,7 +241,7 @@ def _make(func: Callable[..., Any], return_type: DataTypeOrString | None, timeou
         return_type = signature.return_type
     if return_type is None:
         raise AnnotationError(_no_return_type(name_of(func), signature.kind))
-    return RudfFunction(func, return_type, signature.kind, timeout=timeout)
+    return RudfFunction(func, return_type, signature.kind, timeout=timeout, signature=signature)
 
 
 def _table_function(handler: type, return_type: DataTypeOrString | None, timeout: float | None) -> Any:

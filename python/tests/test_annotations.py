@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -92,6 +93,48 @@ def test_iterators_and_aggregates_are_told_by_what_they_take_and_return(
     assert rudf("string")(function).evalType == kind
 
 
+def _array(x: np.ndarray, *more: npt.NDArray[np.float64] | None) -> np.ndarray: ...
+def _masked(x: np.ma.MaskedArray) -> np.ma.MaskedArray: ...
+def _array_batches(x: Iterator[tuple[np.ndarray, ...]]) -> Iterator[np.ndarray]: ...
+def _array_total(x: np.ndarray) -> float: ...
+def _array_batches_total(x: Iterator[np.ndarray]) -> int: ...
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "package", "iterates", "gives_value"),
+    [
+        (_array, FunctionKind.ARROW, "numpy", False, False),
+        (_masked, FunctionKind.ARROW, "numpy.ma", False, False),
+        (_array_batches, FunctionKind.ARROW_ITERATOR, "numpy", True, False),
+        (_array_total, FunctionKind.ARROW_AGGREGATE, "numpy", False, True),
+        (_array_batches_total, FunctionKind.ARROW_ITERATOR_AGGREGATE, "numpy", True, True),
+        (_arrow_total, FunctionKind.ARROW_AGGREGATE, None, False, True),
+    ],
+)
+def test_arrays_of_other_packages_are_told_apart(
+    function: Any, kind: int, package: str | None, iterates: bool, gives_value: bool
+) -> None:
+    signature = read_annotations(function)
+    assert (signature.kind, signature.arrays, signature.iterates, signature.gives_value) == (
+        kind,
+        package,
+        iterates,
+        gives_value,
+    )
+
+
+def test_polars_series_tell_the_kind() -> None:
+    pl = pytest.importorskip("polars")
+
+    def function(x): ...
+
+    function.__annotations__ = {"x": pl.Series, "return": pl.Series}
+    assert read_annotations(function).arrays == "polars"
+    function.__annotations__ = {"x": pl.DataFrame, "return": pl.Series}
+    with pytest.raises(AnnotationError, match=r"parameter `x` is annotated `DataFrame`, which rudf does not run"):
+        read_annotations(function)
+
+
 def test_annotations_of_partials_and_callables_are_read() -> None:
     class Scaled:
         def __call__(self, x: float) -> float:
@@ -149,7 +192,9 @@ def _mixed(x: pa.Array, y: float) -> pa.Array: ...
 def _one_bare(x: pd.Series, y) -> pd.Series: ...
 def _two_kinds(x: pa.Array, y: pd.Series) -> pa.Array: ...
 def _chunked(x: pa.ChunkedArray) -> pa.ChunkedArray: ...
-def _numpy(x: np.ndarray) -> np.ndarray: ...
+def _numpy_and_arrow(x: np.ndarray) -> pa.Array: ...
+def _numpy_and_masked(x: np.ndarray, y: np.ma.MaskedArray) -> np.ndarray: ...
+def _dtypes(x: np.dtype) -> np.ndarray: ...
 def _only_returned(x: float) -> pd.Series: ...
 
 
@@ -164,8 +209,13 @@ def _only_returned(x: float) -> pd.Series: ...
         (_mixed, r"`_mixed`: parameter `y` has to be annotated `pa.Array` like the others"),
         (_one_bare, r"parameter `y` has to be annotated `pd.Series`"),
         (_two_kinds, r"parameter `y` has to be annotated `pa.Array`"),
-        (_chunked, r"parameter `x` is annotated `ChunkedArray`.*write pa.Array or pd.Series"),
-        (_numpy, r"parameter `x` is annotated `ndarray`"),
+        (
+            _chunked,
+            r"parameter `x` is annotated `ChunkedArray`.*write pa.Array, pd.Series, np.ndarray, .* or pl.Series",
+        ),
+        (_numpy_and_arrow, r"the return value has to be annotated `np.ndarray` like the parameters"),
+        (_numpy_and_masked, r"parameter `y` has to be annotated `np.ndarray` like the others"),
+        (_dtypes, r"parameter `x` has to be annotated `np.ndarray` like the others"),
         (_only_returned, r"parameter `x` has to be annotated `pd.Series`"),
     ],
 )

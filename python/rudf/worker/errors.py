@@ -8,6 +8,7 @@ from types import TracebackType
 
 __all__ = ["describe", "stop_iteration"]
 
+_TRAVELS_WITH_FUNCTIONS = "rudf.arrays"
 _OWN_DIRECTORY = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
@@ -53,9 +54,18 @@ def _traceback(error: BaseException, *, simplified: bool, hidden: bool, with_loc
 
 def _users_frames(frames: TracebackType | None) -> TracebackType | None:
     """Leave out the frames of rudf's own modules that lie above the user's code."""
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_DIRECTORY):
+    while frames is not None and _is_own(frames):
         frames = frames.tb_next
     return frames
+
+
+def _is_own(frames: TracebackType) -> bool:
+    """Tell whether the outermost frame is of a module here, or of the one that travels with functions."""
+    frame = frames.tb_frame
+    return (
+        frame.f_code.co_filename.startswith(_OWN_DIRECTORY)
+        or frame.f_globals.get("__name__") == _TRAVELS_WITH_FUNCTIONS
+    )
 
 
 def _place(name: str, batch: int | None, row: int | None) -> str:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from rudf.worker.ranges import distant_bounds
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["combined", "frame_bounds", "in_groups", "in_runs", "starts_of"]
+__all__ = ["columns_of_frames", "combined", "frame_bounds", "in_groups", "in_runs", "starts_of"]
 
 
 def starts_of(marks: pa.Array) -> np.ndarray:
@@ -122,19 +124,27 @@ def combined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     )
 
 
-def frame_bounds(frame: dict[str, Any], rows: int, orders: np.ndarray) -> tuple[pa.Array, pa.Array]:
+def frame_bounds(
+    frame: dict[str, Any], rows: int, orders: np.ndarray, columns: dict[int, pa.Array] | None = None
+) -> tuple[pa.Array, pa.Array]:
     """Return, for each row of a group, where its frame begins and where it ends (the first row behind it).
 
     Parameters
     ----------
     frame : dict
         ``lower`` and ``upper``: distances from the row, or missing where there is no bound. They are distances in
-        ``rows`` where that is true; else they are 0, and stand for all rows of the same order.
+        ``rows`` where that is true; else they are 0, and stand for all rows of the same order, or, where there are
+        ``columns``, for what :func:`rudf.worker.ranges.distant_bounds` says.
     rows : int
         Rows of the group.
     orders : numpy.ndarray
         The rows that have another order than the one before.
+    columns : dict, optional
+        Columns of the group that frames name, by number.
     """
+    if "columns" in frame:
+        distant = distant_bounds(frame, columns or {}, rows)
+        return pa.array(distant[0].astype(np.int32)), pa.array(distant[1].astype(np.int32))
     if frame["rows"]:
         first = last = np.arange(rows)
     else:
@@ -144,3 +154,11 @@ def frame_bounds(frame: dict[str, Any], rows: int, orders: np.ndarray) -> tuple[
     ends = np.full(rows, rows, np.int64) if frame.get("upper") is None else last + frame["upper"] + 1
     begins, ends = (np.clip(bound, 0, rows).astype(np.int32) for bound in (begins, ends))
     return pa.array(begins), pa.array(np.maximum(begins, ends))
+
+
+def columns_of_frames(frames: list[dict[str, Any]]) -> list[int]:
+    """Return the numbers of the columns that frames name, without repetitions."""
+    named = (
+        frame["columns"].get(name) for frame in frames if "columns" in frame for name in ("order", "lower", "upper")
+    )
+    return list(dict.fromkeys(column for column in named if column is not None))

@@ -266,29 +266,40 @@ def evaluate_aggregates(runs: Iterable[Run], functions: list[Any], conversion: C
 
 
 def evaluate_windows(
-    runs: Iterable[Run], functions: list[Any], frames: list[dict[str, Any]], conversion: Conversion
+    runs: Iterable[Run],
+    functions: list[Any],
+    frames: list[dict[str, Any]],
+    frame_columns: list[int],
+    conversion: Conversion,
 ) -> Iterator[pa.RecordBatch]:
     """Run aggregates over windows.
 
     `functions` are ``(function, columns, keywords, type)`` each, with the numbers of the arguments alone; `frames` are
     those of :func:`rudf.worker.groups.frame_bounds`. The last column marks the rows that have another order than the
-    one before.
+    one before; those before it are the `frame_columns`, which frames know by these numbers.
     """
     results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
     names = [f"_{number}" for number in range(len(functions))]
     any_bounded = any(map(_is_bounded, frames))
+    behind = 1 + len(frame_columns)
     for batch, bounds in runs:
         run = _Columns(batch, conversion)
         marks = batch.column(batch.num_columns - 1)
         lengths = np.array([end - begin for begin, end in bounds])
         for begin, end in bounds:
-            group = run.series(range(batch.num_columns - 1), begin, end)
+            group = run.series(range(batch.num_columns - behind), begin, end)
             orders = starts_of(marks.slice(begin, end - begin)) if any_bounded else None
+            columns_by_number = {
+                number: batch.column(batch.num_columns - behind + place).slice(begin, end - begin)
+                for place, number in enumerate(frame_columns)
+            }
             for (call, columns, keywords, _), frame, values in zip(functions, frames, results):
                 arguments = [group[column] for column in columns]
                 named = {name: group[column] for name, column in keywords.items()}
                 if orders is not None and _is_bounded(frame):
-                    values.put(_moving(call, arguments, named, frame_bounds(frame, end - begin, orders)))
+                    values.put(
+                        _moving(call, arguments, named, frame_bounds(frame, end - begin, orders, columns_by_number))
+                    )
                 else:
                     values.put([call(*arguments, **named)])
         group_of_row = pa.array(np.repeat(np.arange(len(bounds)), lengths))

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from rudf.worker.groups import combined, frame_bounds, in_groups, in_runs, starts_of
+from rudf import _native
+from rudf.worker.groups import columns_of_frames, combined, frame_bounds, in_groups, in_runs, starts_of
+from rudf.worker.services import pickle_results
 from rudf.worker.spark_types import arrow_type
 
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
     spec : str
         JSON. ``names`` and ``nullable`` of the columns; ``struct``: whether functions get them as one; ``conf``:
         Spark's confs; ``output``: ``struct`` where the result is one column of rows, ``aligned`` where it has as many
-        rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys. ``groups``, where
-        functions take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
+        rows as each batch, ``keyed`` where it has a row a group, to come with the group's keys, ``table`` or
+        ``pickled`` where each row has any number of results, which come with columns of it. ``groups``, where functions
+        take groups: the numbers of their ``keys`` and of the ``values`` that maps get, and then the last
         column marks the rows that begin a group. ``table``: what PySpark is told of a table function; the first
         ``keys`` columns come back before the results.
     time_zone : str
@@ -78,6 +81,9 @@ def run(stream: Any, kind: int, functions: list[Any], spec: str, *, time_zone: s
         if hasattr(results, "close"):
             results.close()
 
+
+#: Of pickled values: how many rows of arguments are made at once, and how many results one pickle holds.
+_ROWS_MADE_TOGETHER, _PICKLED_TOGETHER = 256, 100
 
 #: Eval types of whose results Spark's JVM checks the schema, and what it calls them.
 _CHECKED_BY_SPARK = {207: "SQL_MAP_ARROW_ITER_UDF"}
@@ -106,7 +112,7 @@ def _declared(functions: list[Any], told: dict[str, Any]) -> list[Any]:
 
 def _source(told: dict[str, Any], kind: int) -> type[_Batches]:
     if "table" in told:
-        return _Table
+        return _PickledTable if told["output"] == "pickled" else _Table
     groups = told.get("groups")
     if groups is None:
         return _Frames if kind == _MAP_IN_PANDAS and told["names"] else _Batches
@@ -263,6 +269,24 @@ class _Table(_Batches):
                 yield pa.RecordBatch.from_struct_array(pa.array([{}] * rows, pa.struct([])))
 
 
+class _PickledTable(_Table):
+    """The same of a function that PySpark gives pickled values to: rows of them, in place of batches."""
+
+    def __init__(self, stream: Any, output: _Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
+        super().__init__(stream, output, told, functions, kind)
+        types = [json.loads(self._told["types"][column]) for column in self._arguments]
+        as_bytes = told["conf"].get("spark.sql.execution.pyspark.binaryAsBytes") != "false"
+        self._rows = _native.RowMaker(json.dumps(types), told["conf"]["spark.sql.session.timeZone"], as_bytes)
+
+    def feed(self) -> Iterator[Any]:
+        for columns, rows in self._received():
+            self._output.expect_rows(columns[: self._told["keys"]], rows)
+            arguments = [columns[column] for column in self._arguments]
+            for first in range(0, rows, _ROWS_MADE_TOGETHER):
+                count = min(_ROWS_MADE_TOGETHER, rows - first)
+                yield from self._rows.rows([column.slice(first, count) for column in arguments], count)
+
+
 class _Groups(_Batches):
     """The same, a group at a time. The last column marks the rows that begin a group."""
 
@@ -353,6 +377,7 @@ class _Windows(_Arguments):
         bounded = [frame for frame in frames if "lower" in frame or "upper" in frame]
         self._bounded = [frame for number, frame in enumerate(bounded) if frame not in bounded[:number]]
         self._frames = frames
+        self._frame_columns = columns_of_frames(frames)
         self._functions = iter(frames)
         self._names = [f"_{2 * len(self._bounded) + number}" for number in range(len(self._arguments))]
         told["conf"]["window_bound_types"] = ",".join(
@@ -372,19 +397,26 @@ class _Windows(_Arguments):
         from rudf.worker.conversion import Conversion
         from rudf.worker.pandas_groups import evaluate_windows
 
-        return evaluate_windows(in_runs(self._marked()), functions, self._frames, Conversion(conf))
+        return evaluate_windows(in_runs(self._marked()), functions, self._frames, self._frame_columns, Conversion(conf))
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
+        batch = super()._begun(columns, starts)
+        for column in self._frame_columns:
+            batch = batch.append_column(f"frames {column}", columns[column])
         # The last of them marks rows of another order than the one before.
-        return super()._begun(columns, starts).append_column("orders", columns[-1])
+        return batch.append_column("orders", columns[-1])
 
     def feed(self) -> Iterator[Any]:
         for group in super().feed():
             batch = combined(list(group))
-            orders = starts_of(batch.column(batch.num_columns - 1))
-            bounds = [bound for frame in self._bounded for bound in frame_bounds(frame, batch.num_rows, orders)]
-            names = [f"_{number}" for number in range(len(bounds))] + batch.schema.names[:-1]
-            yield iter([pa.RecordBatch.from_arrays(bounds + batch.columns[:-1], names)])
+            *arguments, marks = batch.columns
+            arguments, of_frames = arguments[: len(self._arguments)], arguments[len(self._arguments) :]
+            columns, orders = dict(zip(self._frame_columns, of_frames, strict=True)), starts_of(marks)
+            bounds = [
+                bound for frame in self._bounded for bound in frame_bounds(frame, batch.num_rows, orders, columns)
+            ]
+            names = [f"_{number}" for number in range(len(bounds))] + batch.schema.names[: len(arguments)]
+            yield iter([pa.RecordBatch.from_arrays(bounds + arguments, names)])
 
 
 class _Cogroups(_Groups):
@@ -601,11 +633,15 @@ class _TableOutput(_StructOutput):
             self._rows_of.append((columns, rows))
 
     def put(self, batch: pa.RecordBatch) -> None:
-        columns, row = self._next_row()
-        if batch.num_rows:
-            index = pa.array(np.full(batch.num_rows, row))
-            self._beside.append([column.take(index) for column in columns])
+        self._note_results(batch.num_rows)
         super().put(batch)
+
+    def _note_results(self, count: int) -> None:
+        """Have the columns of the next row beside so many results."""
+        columns, row = self._next_row()
+        if count:
+            index = pa.array(np.full(count, row))
+            self._beside.append([column.take(index) for column in columns])
 
     def _next_row(self) -> tuple[list[pa.Array], int]:
         while len(self._rows_of) > 1 and self._done == self._rows_of[0][1]:
@@ -626,7 +662,39 @@ class _TableOutput(_StructOutput):
             self._stream.send(joined + columns, rows)
 
 
-_OUTPUTS = {"struct": _StructOutput, "aligned": _AlignedOutput, "keyed": _KeyedOutput, "table": _TableOutput}
+class _PickledOutput(_TableOutput):
+    """The same of functions whose results Spark's JVM makes values of: a column of pickled lists of rows.
+
+    Each list stands in the row of its first result, and the rows of the others are null.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._results: list[Any] = []
+
+    def put(self, batch: Any) -> None:
+        """Take the results of one row."""
+        self._note_results(len(batch))
+        if batch:
+            self._results += batch
+            self._append([], len(batch))
+
+    def _take(self) -> list[pa.Array]:
+        super()._take()
+        results, self._results = self._results, []
+        pickles: list[bytes | None] = [None] * len(results)
+        for first in range(0, len(results), _PICKLED_TOGETHER):
+            pickles[first] = pickle_results(results[first : first + _PICKLED_TOGETHER])
+        return [pa.array(pickles, pa.binary())]
+
+
+_OUTPUTS = {
+    "struct": _StructOutput,
+    "aligned": _AlignedOutput,
+    "keyed": _KeyedOutput,
+    "table": _TableOutput,
+    "pickled": _PickledOutput,
+}
 
 
 def _fitted(columns: list[pa.Array], types: list[pa.DataType]) -> list[pa.Array]:

@@ -38,7 +38,7 @@ def open_session(
         blobs += blob
     names = names or [None] * len(inputs)
     document = {
-        "protocol": 3,
+        "protocol": 4,
         "eval_type": kind,
         "inputs": inputs,
         "python_version": f"{sys.version_info.major}.{sys.version_info.minor}",

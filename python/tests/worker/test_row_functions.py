@@ -305,7 +305,7 @@ def test_errors_of_every_kind_are_errors_of_the_task(error: BaseException, expec
 def test_a_function_of_another_python_is_refused() -> None:
     import json
 
-    document = {"protocol": 3, "eval_type": 101, "inputs": [], "functions": [], "python_version": "2.7", "settings": {}}
+    document = {"protocol": 4, "eval_type": 101, "inputs": [], "functions": [], "python_version": "2.7", "settings": {}}
     with pytest.raises(ValueError, match=r"pickled by Python 2\.7") as caught:
         _native.Session(_native.session_message(json.dumps(document), b""))
     assert 2 in caught.value.args or caught.value.args[0][0] == 2

@@ -53,6 +53,8 @@ native! {
     finish(session, timeout_millis);
     result_rows(result);
     result_taken(result);
+    result_bytes(result);
+    result_nanos(result);
     result_columns(result);
     release_result(result);
     text_address(text);
@@ -218,6 +220,18 @@ fn result_rows(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
 fn result_taken(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
     // SAFETY: `result` came from `take`.
     Ok(jlong::from(unsafe { borrow::<Results>(result) }?.taken()))
+}
+
+fn result_bytes(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
+    // SAFETY: `result` came from `take`.
+    let bytes = unsafe { borrow::<Results>(result) }?.bytes();
+    Ok(jlong::try_from(bytes).unwrap_or(jlong::MAX))
+}
+
+fn result_nanos(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {
+    // SAFETY: `result` came from `take`.
+    let spent = unsafe { borrow::<Results>(result) }?.spent();
+    Ok(jlong::try_from(spent.as_nanos()).unwrap_or(jlong::MAX))
 }
 
 fn result_columns(_: &mut Env<'_>, _: Class<'_>, result: jlong) -> Answer {

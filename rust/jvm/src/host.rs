@@ -81,6 +81,13 @@ pub trait WorkerSession: Send {
 pub trait ResultBatch: Send {
     fn rows(&self) -> u64;
 
+    /// Bytes of the results.
+    fn bytes(&self) -> u64;
+
+    /// How long Python was at work since the results before; its waits for batches, and those of one thread for another's
+    /// turn with the interpreter, are left out.
+    fn spent(&self) -> Duration;
+
     /// Of a stream: [`taken`](rudf_segment::control::taken).
     fn taken(&self) -> u32 {
         0

@@ -200,16 +200,17 @@ unsafe extern "C" fn evaluate(
             .ok_or_else(|| SessionError { kind: FailureKind::Internal, text: "a batch without memory".to_owned() })?;
         // SAFETY: the batch stays in place and unchanged until `owner` is dropped (see `InputBatch`).
         let memory = unsafe { BatchMemory::new(base, input.length, owner) };
-        let arrays = Python::attach(|py| {
+        let (arrays, spent) = Python::attach(|py| {
+            let start = Instant::now();
             set_running(running, Some(thread_number(py)));
             let evaluated = session.evaluate(py, memory);
             set_running(running, None);
             // An interrupt that came too late must not hit the next session on this thread.
             clear_interrupt(py);
-            evaluated
+            evaluated.map(|arrays| (arrays, start.elapsed()))
         })?;
         // SAFETY: the host passes a place for the results.
-        unsafe { result.write(output::export(arrays)) };
+        unsafe { result.write(output::export(arrays, spent)) };
         Ok(())
     };
     // SAFETY: the host passes a failure that it has made for this call.

@@ -1,6 +1,6 @@
 //! Result arrays as the worker interface hands them out: descriptors with absolute addresses.
 
-use std::ffi::c_void;
+use std::{ffi::c_void, time::Duration};
 
 use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_data::ArrayData;
@@ -16,16 +16,20 @@ struct Owner {
     _arrays: Vec<ArrayData>,
 }
 
-/// Hands `arrays` over as one output batch, without copying a value.
-pub(crate) fn export(arrays: Vec<ArrayData>) -> OutputBatch {
+/// Hands `arrays`, which took the functions as long as `spent`, over as one output batch, without copying a value.
+pub(crate) fn export(arrays: Vec<ArrayData>, spent: Duration) -> OutputBatch {
     let rows = arrays.first().map_or(0, ArrayData::len);
     let arrays: Vec<_> = arrays.into_iter().map(plain).collect();
+    // What cannot be told counts as nothing.
+    let bytes: usize = arrays.iter().filter_map(|array| array.get_slice_memory_size().ok()).sum();
     let mut children = Vec::new();
     let descriptors: Vec<_> = arrays.iter().map(|array| describe(array, &mut children)).collect();
     let owner = Box::new(Owner { descriptors, _children: children, _arrays: arrays });
     OutputBatch {
         rows: rows as u64,
         column_count: owner.descriptors.len() as u64,
+        bytes: bytes as u64,
+        nanos: u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX),
         columns: owner.descriptors.as_ptr(),
         owner: Box::into_raw(owner).cast(),
         release: Some(release),

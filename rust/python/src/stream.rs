@@ -23,6 +23,7 @@ use rudf_segment::{
     control::{ControlError, Kind, Message, taken},
     link::{Borrowed, Incoming, Link, LinkError},
     progress,
+    stopwatch::Stopwatch,
 };
 use rustix::{io::Errno, net::RecvFlags};
 
@@ -52,6 +53,8 @@ struct State {
     exhausted: bool,
     /// Why nobody wants results any more, if so.
     over: Option<Over>,
+    /// Runs while the functions do, and stands while they wait for what the JVM side sends.
+    watch: Stopwatch,
 }
 
 /// Why a stream is over before its functions are at their end.
@@ -75,8 +78,14 @@ impl Over {
 
 impl BatchStream {
     pub(crate) fn new(link: Arc<Link>, session: u64, reader: BatchReader, first: Incoming) -> Self {
-        let mut state =
-            State { reader, requests: VecDeque::new(), batches: VecDeque::new(), exhausted: false, over: None };
+        let mut state = State {
+            reader,
+            requests: VecDeque::new(),
+            batches: VecDeque::new(),
+            exhausted: false,
+            over: None,
+            watch: Stopwatch::started(),
+        };
         state.note(first);
         Self { link, session, taken: AtomicU32::new(0), state: Mutex::new(state) }
     }
@@ -86,13 +95,20 @@ impl BatchStream {
         self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answer(&self, sequence: u64, ended: bool) -> Result<(), LinkError> {
-        let code = taken(self.taken.load(Ordering::Relaxed), ended);
-        self.link.send(Message { sequence, code, ..Message::new(Kind::Waiting, self.session) }, &[])
+    fn answer(&self, state: &mut State, sequence: u64, ended: bool) -> Result<(), LinkError> {
+        let (code, spent) = (taken(self.taken.load(Ordering::Relaxed), ended), state.watch.lap());
+        self.link.send(Message { sequence, code, spent, ..Message::new(Kind::Waiting, self.session) }, &[])
     }
 
     /// Waits for a message and notes what it brings.
     fn receive(&self, py: Python<'_>, state: &mut State) -> PyResult<()> {
+        state.watch.pause();
+        let received = self.receive_next(py, state);
+        state.watch.start();
+        received
+    }
+
+    fn receive_next(&self, py: Python<'_>, state: &mut State) -> PyResult<()> {
         loop {
             if let Some(over) = state.over {
                 return Err(over.error());
@@ -131,7 +147,7 @@ impl BatchStream {
     pub(crate) fn end(&self) -> Result<(), LinkError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(sequence) = state.requests.pop_front() {
-            self.answer(sequence, true)?;
+            self.answer(&mut state, sequence, true)?;
         }
         Ok(())
     }
@@ -168,7 +184,7 @@ impl BatchStream {
                 return Ok(None);
             }
             while let Some(sequence) = state.requests.pop_front() {
-                self.answer(sequence, false).map_err(|error| failed(&error))?;
+                self.answer(&mut state, sequence, false).map_err(|error| failed(&error))?;
             }
             self.receive(py, &mut state)?;
         }
@@ -203,6 +219,7 @@ impl BatchStream {
             sequence,
             length: image.length() as u64,
             code: taken(self.taken.load(Ordering::Relaxed), false),
+            spent: state.watch.lap(),
             ..Message::new(Kind::Result, self.session)
         };
         self.link.lend(answer, segment).map_err(|error| failed(&error))

@@ -18,6 +18,7 @@ use rudf_segment::{
     link::{Borrowed, Incoming, Link, LinkError},
     progress,
     shared::{ReadMapping, file_of_bytes},
+    stopwatch::Stopwatch,
     worker::FailureKind,
 };
 use rustix::{io::Errno, net::RecvFlags, process::getpid};
@@ -63,6 +64,14 @@ struct Open {
     session: Option<Session>,
     /// The functions of a stream have come to their end.
     ended: bool,
+    /// How long batches take; a stream has a watch of its own.
+    watch: Stopwatch,
+}
+
+impl Open {
+    fn new(number: u64, session: Option<Session>) -> Self {
+        Self { number, session, ended: false, watch: Stopwatch::stopped() }
+    }
 }
 
 impl Worker {
@@ -94,11 +103,11 @@ impl Worker {
                 let opened = open(py, &message, descriptors);
                 let answer = match opened {
                     Ok(session) => {
-                        self.open = Some(Open { number: message.session, session: Some(session), ended: false });
+                        self.open = Some(Open::new(message.session, Some(session)));
                         self.link.send(Message::new(Kind::Opened, message.session), &[])
                     }
                     Err(error) => {
-                        self.open = Some(Open { number: message.session, session: None, ended: false });
+                        self.open = Some(Open::new(message.session, None));
                         self.fail(&message, &error)
                     }
                 };
@@ -141,6 +150,7 @@ impl Worker {
     fn batch(&mut self, py: Python<'_>, message: &Message, segment: Borrowed) -> Result<(), LinkError> {
         let Some(open) = self.open.as_mut().filter(|open| open.number == message.session) else { return Ok(()) };
         let Some(session) = open.session.as_mut() else { return Ok(()) };
+        open.watch.start();
         let (base, length) = (segment.base(), segment.length());
         // SAFETY: the segment stays mapped and in use until its last owner is dropped, and the JVM does not write to it
         // before it has been told so.
@@ -160,6 +170,7 @@ impl Worker {
                     let answer = Message {
                         sequence: message.sequence,
                         length: image.length() as u64,
+                        spent: self.open.as_mut().map_or(0, |open| open.watch.stop()),
                         ..Message::new(Kind::Result, message.session)
                     };
                     self.link.lend(answer, segment)

@@ -18,9 +18,9 @@
 //! | [`Kind::Open`] | JVM → worker | session message | `session`, `length` of the message |
 //! | [`Kind::Opened`] | worker → JVM | | `session` |
 //! | [`Kind::Batch`] | JVM → worker | segment, where it is new | `session`, `sequence`, `segment`, `length` |
-//! | [`Kind::Result`] | worker → JVM | segment, where it is new | as of the batch; of a stream also `code`: [`taken`] |
+//! | [`Kind::Result`] | worker → JVM | segment, where it is new | as of the batch; `spent`; of a stream also `code`: [`taken`] |
 //! | [`Kind::Ask`] | JVM → worker | | `session`, `sequence`, `code`: 1 where there are no more batches |
-//! | [`Kind::Waiting`] | worker → JVM | | `session`, `sequence`, `code`: [`taken`] |
+//! | [`Kind::Waiting`] | worker → JVM | | `session`, `sequence`, `spent`, `code`: [`taken`] |
 //! | [`Kind::Failed`] | worker → JVM | text, where it is long | `session`, `sequence`, `code`: a [`FailureKind`](crate::worker::FailureKind), `text` or `length` |
 //! | [`Kind::Finish`] | JVM → worker | | `session` |
 //! | [`Kind::Finished`] | worker → JVM | text, where it is long | `session`, `text` or `length`: what the session tells at its end, as JSON |
@@ -64,7 +64,7 @@
 //! | 40–43 | how many numbers are released |
 //! | 44–47 | how many are retired |
 //! | 48–51 | bytes of `text` |
-//! | 52–55 | 0 |
+//! | 52–55 | `spent`: microseconds that Python has been at work since the answer before; time beyond 71 minutes goes with the next |
 //! | 56 … | released numbers, retired numbers (32 bits each), `text` |
 //!
 //! A message is exactly as long as its counts say. Nothing that comes from a worker is believed: it runs the user's code.
@@ -179,6 +179,8 @@ pub struct Message {
     pub length: u64,
     pub segment: u32,
     pub code: u32,
+    /// Microseconds.
+    pub spent: u32,
     /// Numbers of the receiver's segments that the sender has let go of.
     pub released: Vec<u32>,
     /// Numbers of the sender's segments that are gone.
@@ -214,6 +216,7 @@ impl Message {
             length: 0,
             segment: 0,
             code: 0,
+            spent: 0,
             released: Vec::new(),
             retired: Vec::new(),
             text: Vec::new(),
@@ -248,8 +251,8 @@ impl Message {
         for word in [self.session, self.sequence, self.length] {
             bytes.extend(word.to_le_bytes());
         }
-        let counts = [self.released.len(), self.retired.len(), self.text.len(), 0].map(|count| count as u32);
-        for half in [self.segment, self.code].into_iter().chain(counts) {
+        let counts = [self.released.len(), self.retired.len(), self.text.len()].map(|count| count as u32);
+        for half in [self.segment, self.code].into_iter().chain(counts).chain([self.spent]) {
             bytes.extend(half.to_le_bytes());
         }
         for number in self.released.iter().chain(&self.retired) {
@@ -275,7 +278,7 @@ impl Message {
         let kind = Kind::of(half(4)).ok_or(ControlError::Kind(half(4)))?;
         let (released, retired, text) = (half(40) as usize, half(44) as usize, half(48) as usize);
         let need = HEADER as u64 + 4 * (released as u64 + retired as u64) + text as u64;
-        if need != bytes.len() as u64 || released.max(retired) > MOST_NUMBERS || half(52) != 0 {
+        if need != bytes.len() as u64 || released.max(retired) > MOST_NUMBERS {
             return Err(ControlError::Parts { need, have: bytes.len() });
         }
         let numbers = |from: usize, count: usize| (0..count).map(|index| half(from + 4 * index)).collect();
@@ -286,6 +289,7 @@ impl Message {
             length: word(24),
             segment: half(32),
             code: half(36),
+            spent: half(52),
             released: numbers(HEADER, released),
             retired: numbers(HEADER + 4 * released, retired),
             text: bytes[bytes.len() - text..].to_vec(),
@@ -379,6 +383,7 @@ mod tests {
             length: 3,
             segment: 4,
             code: 5,
+            spent: 9,
             released: vec![6, 7],
             retired: vec![8],
             ..Message::new(Kind::Batch, 1).with_text("text")

@@ -10,6 +10,7 @@
 //! - [`link`]: one end of such a connection, with the segments that go through it;
 //! - [`shared`]: memory that two processes map;
 //! - [`progress`]: where a worker process is, for those who wait for it.
+//! - [`stopwatch`]: how long a worker has been at work, as its answers tell.
 //!
 //! This crate knows neither Python objects nor JNI.
 
@@ -20,7 +21,8 @@ pub mod memory;
 pub mod message;
 pub mod progress;
 pub mod shared;
+pub mod stopwatch;
 pub mod worker;
 
 /// Version of everything in this crate. Both libraries refuse to talk across different versions.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;

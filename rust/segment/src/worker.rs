@@ -45,6 +45,10 @@ pub struct InputBatch {
 pub struct OutputBatch {
     pub rows: u64,
     pub column_count: u64,
+    /// Bytes of all values.
+    pub bytes: u64,
+    /// Nanoseconds that the functions took, without the wait for the interpreter's lock.
+    pub nanos: u64,
     /// One descriptor for each function of the session.
     pub columns: *const ColumnDescriptor,
     pub owner: *mut c_void,
@@ -56,7 +60,15 @@ impl OutputBatch {
     /// An output batch with nothing in it, to be filled by [`WorkerApi::evaluate`].
     #[must_use]
     pub const fn empty() -> Self {
-        Self { rows: 0, column_count: 0, columns: std::ptr::null(), owner: std::ptr::null_mut(), release: None }
+        Self {
+            rows: 0,
+            column_count: 0,
+            bytes: 0,
+            nanos: 0,
+            columns: std::ptr::null(),
+            owner: std::ptr::null_mut(),
+            release: None,
+        }
     }
 }
 

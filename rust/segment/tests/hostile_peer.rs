@@ -38,15 +38,16 @@ fn lengths() -> impl Strategy<Value = u64> {
 
 fn messages() -> impl Strategy<Value = Message> {
     let lists = (prop::collection::vec(numbers(), 0..3), prop::collection::vec(numbers(), 0..3));
-    let fields = (any::<u64>(), any::<u64>(), lengths(), numbers(), any::<u32>());
+    let fields = (any::<u64>(), any::<u64>(), lengths(), numbers(), any::<(u32, u32)>());
     (kinds(), fields, lists, prop::collection::vec(any::<u8>(), 0..64)).prop_map(
-        |(kind, (session, sequence, length, segment, code), (released, retired), text)| Message {
+        |(kind, (session, sequence, length, segment, (code, spent)), (released, retired), text)| Message {
             kind,
             session,
             sequence,
             length,
             segment,
             code,
+            spent,
             released,
             retired,
             text,

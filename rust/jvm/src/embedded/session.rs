@@ -218,6 +218,14 @@ impl ResultBatch for EmbeddedResult {
         self.output.rows
     }
 
+    fn bytes(&self) -> u64 {
+        self.output.bytes
+    }
+
+    fn spent(&self) -> Duration {
+        Duration::from_nanos(self.output.nanos)
+    }
+
     fn columns(&self) -> &[ColumnDescriptor] {
         if self.output.columns.is_null() {
             return &[];

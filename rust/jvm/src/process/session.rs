@@ -38,8 +38,10 @@ const KEEPING: Duration = Duration::from_secs(30);
 
 /// Longest part of a failure that is kept with its batch.
 const LONGEST_FAILURE: usize = LONGEST_TEXT - 32;
-/// The eval type of functions whose results Spark's JVM side converts.
+/// The eval type of functions whose results Spark's JVM side converts where they are not of the very type.
 const PICKLED_ROWS: i32 = 100;
+/// The eval type of table functions whose results Spark's JVM side converts.
+const PICKLED_TABLE: i32 = 300;
 
 /// A session whose functions run in a process of their own.
 pub(super) struct ProcessSession {
@@ -237,20 +239,21 @@ impl ProcessSession {
         };
         let Some(incoming) = self.next_message(worker, timeout, died)? else { return Ok(None) };
         let answered = lock(&self.progress).answered;
-        let Message { kind, sequence, code, .. } = incoming.message;
+        let Message { kind, sequence, code, spent, .. } = incoming.message;
+        let spent = Duration::from_micros(spent.into());
         if sequence != answered {
             return Err(self.broken(worker, &format!("{kind:?} to message {sequence} in place of {answered}")));
         }
         match (kind, incoming.segment) {
             (Kind::Result, Some(segment)) => {
-                let result = ProcessResult::new(segment, &self.forms, code);
+                let result = ProcessResult::new(segment, &self.forms, code, spent);
                 let result = result.map_err(|error| self.broken(worker, &error))?;
                 self.answered(worker, result.taken)?;
                 Ok(Some(Box::new(result)))
             }
             (Kind::Waiting, None) if self.stream => {
                 self.answered(worker, code)?;
-                Ok(Some(Box::new(NoResult { taken: code })))
+                Ok(Some(Box::new(NoResult { taken: code, spent })))
             }
             (Kind::Failed, segment) => Err(self.failure(worker, Incoming { segment, ..incoming })),
             (other, _) => Err(self.broken(worker, &format!("{other:?} is no answer to Batch"))),
@@ -432,6 +435,9 @@ fn functions(spec: &SessionSpec) -> Vec<Named> {
 
 fn forms(spec: &SessionSpec) -> Result<Vec<Form>, NativeError> {
     let form = |function: &rudf_segment::message::FunctionSpec| {
+        if spec.eval_type == PICKLED_TABLE {
+            return Ok(Form::Variable);
+        }
         Form::of(&function.result_type).ok_or_else(|| {
             NativeError::Internal(format!(
                 "`{}` returns {}, which batches do not hold",
@@ -530,20 +536,26 @@ impl Drop for ProcessSession {
 struct ProcessResult {
     rows: u64,
     taken: u32,
+    spent: Duration,
     columns: Vec<ColumnDescriptor>,
     /// The descriptors of children, which those of their parents point to.
     _children: Vec<Vec<ColumnDescriptor>>,
-    _segment: Borrowed,
+    segment: Borrowed,
 }
 
 impl ProcessResult {
-    fn new(segment: Borrowed, forms: &[Form], taken: u32) -> Result<Self, rudf_segment::layout::LayoutError> {
+    fn new(
+        segment: Borrowed,
+        forms: &[Form],
+        taken: u32,
+        spent: Duration,
+    ) -> Result<Self, rudf_segment::layout::LayoutError> {
         let header = segment.copy(header_bytes(forms.iter().map(Form::descriptors).sum()));
         let (rows, columns) = read_results(&header, segment.length(), forms)?;
         let mut children = Vec::new();
         let base = segment.base().as_ptr() as u64;
         let columns = columns.iter().map(|column| absolute(column, base, &mut children)).collect();
-        Ok(Self { rows: rows as u64, taken, columns, _children: children, _segment: segment })
+        Ok(Self { rows: rows as u64, taken, spent, columns, _children: children, segment })
     }
 }
 
@@ -567,6 +579,14 @@ impl ResultBatch for ProcessResult {
         self.rows
     }
 
+    fn bytes(&self) -> u64 {
+        self.segment.length() as u64
+    }
+
+    fn spent(&self) -> Duration {
+        self.spent
+    }
+
     fn taken(&self) -> u32 {
         self.taken
     }
@@ -579,11 +599,20 @@ impl ResultBatch for ProcessResult {
 /// An answer of a stream's without rows.
 struct NoResult {
     taken: u32,
+    spent: Duration,
 }
 
 impl ResultBatch for NoResult {
     fn rows(&self) -> u64 {
         0
+    }
+
+    fn bytes(&self) -> u64 {
+        0
+    }
+
+    fn spent(&self) -> Duration {
+        self.spent
     }
 
     fn taken(&self) -> u32 {

@@ -269,6 +269,15 @@ abstract class ColumnBuffers {
     return tail;
   }
 
+  /** Bytes of that batch's values that are for Python. */
+  long visibleBytes(int rows) {
+    long used = 0;
+    for (int column = 0; column < visibleColumns; column++) {
+      used += kinds[column].fixedBytes(rows) + bytesBelow(column) + (hasNulls[column] ? (rows + 7) / 8 : 0);
+    }
+    return used;
+  }
+
   /** Gives up a batch that was begun. */
   void abandon() {
     if (segment != null) {

@@ -72,6 +72,12 @@ final class RudfNative {
   /** Of a stream: twice the batches that its functions have begun, and 1 more where they are at their end. */
   static native long resultTaken(long result);
 
+  /** Bytes of the results. */
+  static native long resultBytes(long result);
+
+  /** Nanoseconds that Python was at work since the results before. */
+  static native long resultNanos(long result);
+
   /** Address of one column descriptor a function (see {@link BatchLayout}), valid until the result is released. */
   static native long resultColumns(long result);
 

@@ -32,6 +32,7 @@ final class Segment implements AutoCloseable {
       long actual = RudfNative.segmentCapacity(handle);
       if (memory != null) {
         granted += memory.take(actual - capacity);
+        memory.add(actual);
       }
       return new Segment(handle, RudfNative.segmentAddress(handle), actual, memory, granted);
     } catch (RuntimeException | Error failure) {
@@ -66,7 +67,7 @@ final class Segment implements AutoCloseable {
     if (released != 0) {
       RudfNative.releaseSegment(released);
       if (memory != null) {
-        memory.giveBack(granted);
+        memory.remove(capacity, granted);
       }
     }
   }
@@ -77,7 +78,7 @@ final class Segment implements AutoCloseable {
     handle = 0;
     if (released != 0) {
       if (memory != null) {
-        memory.giveBack(granted);
+        memory.remove(capacity, granted);
       }
       Unreachable.then(this, () -> RudfNative.releaseSegment(released));
     }

@@ -13,6 +13,10 @@ import org.apache.spark.memory.TaskMemoryManager;
  * is granted less than a batch takes goes on with this one batch, as it would in PySpark, whose batches nobody counts.
  */
 final class SegmentMemory extends MemoryConsumer {
+  /** Bytes of the segments that the task has, granted or not. */
+  private long held;
+  private long peak;
+
   private SegmentMemory(TaskMemoryManager manager) {
     super(manager, manager.pageSizeBytes(), manager.getTungstenMemoryMode());
   }
@@ -28,8 +32,30 @@ final class SegmentMemory extends MemoryConsumer {
     return bytes == 0 ? 0 : acquireMemory(bytes);
   }
 
-  void giveBack(long bytes) {
-    freeMemory(bytes);
+  /** Counts a segment. */
+  void add(long capacity) {
+    held += capacity;
+    noteResults(0);
+  }
+
+  /** Counts a segment no more. */
+  void remove(long capacity, long granted) {
+    held -= capacity;
+    giveBack(granted);
+  }
+
+  void giveBack(long granted) {
+    freeMemory(granted);
+  }
+
+  /** Notes that there are so many bytes of results beside the segments. */
+  void noteResults(long bytes) {
+    peak = Math.max(peak, held + bytes);
+  }
+
+  /** Most bytes of segments and results that there were at once. */
+  long peak() {
+    return peak;
   }
 
   @Override

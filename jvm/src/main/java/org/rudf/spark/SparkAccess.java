@@ -191,6 +191,20 @@ final class SparkAccess {
     }
   }
 
+  /** A timestamp at an interval from another; Spark 4.1 gave the expression another name. */
+  static Expression timestampAddInterval(Expression timestamp, Expression interval, String timeZone) {
+    for (String name : new String[] {"TimestampAddInterval", "TimeAdd"}) {
+      try {
+        return (Expression) Class.forName("org.apache.spark.sql.catalyst.expressions." + name)
+            .getConstructor(Expression.class, Expression.class, Option.class)
+            .newInstance(timestamp, interval, Option.apply(timeZone));
+      } catch (ReflectiveOperationException e) {
+        // Another version of Spark.
+      }
+    }
+    throw new IllegalStateException("rudf: this version of Spark adds intervals to timestamps by another expression");
+  }
+
   /** Spark's error for columns of other types than the function declares. */
   static Throwable typeMismatch(String operation, Seq<DataType> declared, Seq<DataType> actual)
       throws ReflectiveOperationException {

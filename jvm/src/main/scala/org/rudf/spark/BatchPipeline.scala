@@ -2,26 +2,7 @@ package org.rudf.spark
 
 import scala.collection.mutable
 
-import org.apache.spark.{SparkContext, TaskContext}
-import org.apache.spark.sql.execution.metric.{SQLMetric, SQLMetrics}
-
-/** Counts what a task does; the driver shows the sums with the operator. */
-private[spark] final case class EvaluationMetrics(
-    rows: SQLMetric, batches: SQLMetric, bytesSent: SQLMetric, layoutTime: SQLMetric, waitTime: SQLMetric)
-
-private[spark] object EvaluationMetrics {
-  /** The metrics of an operator, by the names that it gives them. */
-  def create(context: SparkContext): Map[String, SQLMetric] = Map(
-    "numOutputRows" -> SQLMetrics.createMetric(context, "number of output rows"),
-    "numBatches" -> SQLMetrics.createMetric(context, "number of batches"),
-    "pythonDataSent" -> SQLMetrics.createSizeMetric(context, "data laid out for Python"),
-    "layoutTime" -> SQLMetrics.createNanoTimingMetric(context, "time to lay out batches, child included"),
-    "waitTime" -> SQLMetrics.createNanoTimingMetric(context, "time waiting for Python"),
-    "partitionsLeftToSpark" -> SQLMetrics.createMetric(context, "partitions left to Spark"))
-
-  def of(metrics: Map[String, SQLMetric]): EvaluationMetrics = EvaluationMetrics(metrics("numOutputRows"),
-    metrics("numBatches"), metrics("pythonDataSent"), metrics("layoutTime"), metrics("waitTime"))
-}
+import org.apache.spark.TaskContext
 
 /**
  * Keeps several batches under way: while Python works on one, the task lays out the next ones.
@@ -58,7 +39,6 @@ private[spark] final class BatchPipeline(
     case Some(batch) =>
       underWay.enqueue(batch)
       largest = math.max(largest, batch.bytes)
-      metrics.rows += batch.rows.toLong
   }
 
   private def await(batch: LaidOutBatch): EvaluatedBatch = {

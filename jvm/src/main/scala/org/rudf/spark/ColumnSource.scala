@@ -37,7 +37,7 @@ private[spark] final class ColumnSource(
             read += appended
           }
         }
-        Some(new LaidOutBatch(writer.finish(rows), writer.length, rows))
+        Some(new LaidOutBatch(writer.finish(rows), writer.length, rows, writer.visibleBytes(rows)))
       } catch {
         case error: Throwable =>
           writer.abandon()

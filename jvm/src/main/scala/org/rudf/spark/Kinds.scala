@@ -59,7 +59,7 @@ private[spark] object Kinds {
   val streams: Set[Int] = Set(ScalarPandasIterator, ScalarArrowIterator, MapPandas, MapArrow, GroupedMapPandas,
     GroupedMapPandasIterator, GroupedMapArrow, GroupedMapArrowIterator, GroupedAggregatePandas, GroupedAggregatePandasIterator,
     GroupedAggregateArrow, GroupedAggregateArrowIterator, WindowPandas, WindowArrow, CogroupedMapPandas, CogroupedMapArrow,
-    ArrowTable, TableOfArrays)
+    Table, ArrowTable, TableOfArrays)
 
   val supported: Set[Int] = streams ++ Set(Batched, ArrowBatched, ScalarPandas, ScalarArrow)
 

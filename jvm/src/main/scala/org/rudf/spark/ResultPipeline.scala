@@ -30,6 +30,8 @@ private[spark] abstract class SessionPipeline(session: WorkerSession, source: Ba
   private var consumer: Thread = _
   @volatile private var closed = false
   private var finished = false
+  private val start = System.nanoTime()
+  private var counted = false
 
   /** The next results, if there are any. Called when those before have been released. */
   protected def advance(): Option[(Option[LaidOutBatch], EvaluatedBatch)]
@@ -64,7 +66,8 @@ private[spark] abstract class SessionPipeline(session: WorkerSession, source: Ba
     batch.foreach { batch =>
       session.submit(batch.segment, batch.length)
       metrics.batches += 1
-      metrics.bytesSent += batch.length
+      metrics.rowsSent += batch.rows.toLong
+      metrics.bytesSent += batch.sent
     }
     metrics.layoutTime += System.nanoTime() - start
     batch
@@ -74,12 +77,23 @@ private[spark] abstract class SessionPipeline(session: WorkerSession, source: Ba
     val start = System.nanoTime()
     val results = poll(session.take(Polling.Millis))
     metrics.waitTime += System.nanoTime() - start
+    metrics.rowsReceived += results.rows
+    metrics.bytesReceived += results.bytes
+    metrics.pythonTime += results.nanosInPython
     results
   }
 
   private def finish(): Unit = {
     finished = true
     atEnd(poll(session.finish(Polling.Millis)))
+    countWhole()
+  }
+
+  /** Counts what there is one of for each session, when it has done its work or is given up. */
+  private def countWhole(): Unit = if (!counted) {
+    counted = true
+    metrics.totalTime += System.nanoTime() - start
+    metrics.notePeak(session.peakBytes)
   }
 
   private def poll[T](ask: => Option[T]): T = Polling.until(context) {
@@ -107,6 +121,7 @@ private[spark] abstract class SessionPipeline(session: WorkerSession, source: Ba
   }
 
   private def closeAll(): Unit = {
+    countWhole()
     // Whatever still runs computes for nobody. Where the task has had enough, the worker gets the time to come to an end;
     // where it was killed, it may be that the function never does.
     if (isAtWork && SparkAccess.isInterrupted(context)) session.interrupt()

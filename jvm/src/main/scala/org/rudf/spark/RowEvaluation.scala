@@ -104,7 +104,7 @@ private[spark] final class RowEvaluation(plan: EvaluationPlan, inputs: Seq[Expre
           writer.append(column, page, ordinals(column))
           column += 1
         }
-        new LaidOutBatch(writer.finish(page.rows), writer.length, page.rows, Some(page), free.push(_): Unit)
+        new LaidOutBatch(writer.finish(page.rows), writer.length, page.rows, writer.visibleBytes(page.rows), Some(page), free.push(_): Unit)
       } catch {
         case error: Throwable =>
           writer.abandon()

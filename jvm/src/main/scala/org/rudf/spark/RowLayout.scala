@@ -48,7 +48,7 @@ private[spark] final class RowLayoutTask(val writer: RowBatchWriter) extends Aut
   /** Ends the batch that the writer has begun. */
   def endBatch(): Unit = {
     val rows = writer.rows
-    finished.enqueue(new LaidOutBatch(writer.takeBatch(), writer.length, rows))
+    finished.enqueue(new LaidOutBatch(writer.takeBatch(), writer.length, rows, writer.visibleBytes(rows)))
   }
 
   /** The oldest batch that has not been polled. */

@@ -106,20 +106,24 @@ private[spark] object RudfEvalExec {
 
 private[spark] object TaskRunner {
   def apply(plan: EvaluationPlan, metrics: Map[String, SQLMetric], udfs: Seq[PythonUDF]): TaskRunner =
-    new TaskRunner(plan, EvaluationMetrics.of(metrics), metrics("partitionsLeftToSpark"), udfs.map(_.name).mkString(", "))
+    new TaskRunner(plan, new EvaluationMetrics(metrics), udfs.map(_.name).mkString(", "))
 }
 
 /** What a task does before and around its batches. */
-private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationMetrics, leftToSpark: SQLMetric, names: String)
-    extends Serializable {
+private[spark] final class TaskRunner(plan: EvaluationPlan, metrics: EvaluationMetrics, names: String) extends Serializable {
 
   /** A session, or none where this executor cannot run the functions: then the reason has been told. */
-  def openOrTellWhy(): Option[WorkerSession] = plan.open() match {
-    case Right(session) => Some(session)
-    case Left(why) =>
-      leftToSpark += 1
-      Fallbacks.tell(names, why)
-      None
+  def openOrTellWhy(): Option[WorkerSession] = {
+    val start = System.nanoTime()
+    plan.open() match {
+      case Right(session) =>
+        metrics.countOpened(System.nanoTime() - start, session.openingNanos)
+        Some(session)
+      case Left(why) =>
+        metrics.leftToSpark += 1
+        Fallbacks.tell(names, why)
+        None
+    }
   }
 
   /** A pipeline that ends with the task at the latest, whatever becomes of the task. */

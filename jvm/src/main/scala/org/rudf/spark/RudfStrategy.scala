@@ -33,9 +33,10 @@ object RudfStrategy extends SparkStrategy {
       cogroups(leftKeys, rightKeys, function, output, left, right)(FlatMapCoGroupsInPandasExec(_, _, function, output, _, _)).toSeq
     case FlatMapCoGroupsInArrow(leftKeys, rightKeys, function: PythonUDF, output, left, right) =>
       cogroups(leftKeys, rightKeys, function, output, left, right)(FlatMapCoGroupsInArrowExec(_, _, function, output, _, _)).toSeq
-    case ArrowEvalPythonUDTF(udtf, requiredChildOutput, resultAttrs, child, evalType) =>
-      table(udtf, requiredChildOutput, resultAttrs, child)(
-        ArrowEvalPythonUDTFExec(udtf, requiredChildOutput, resultAttrs, _, evalType)).toSeq
+    case ArrowEvalPythonUDTF(udtf, requiredChildOutput, resultAttrs, child, _) =>
+      table(udtf, requiredChildOutput, resultAttrs, child).toSeq
+    case BatchEvalPythonUDTF(udtf, requiredChildOutput, resultAttrs, child) =>
+      table(udtf, requiredChildOutput, resultAttrs, child).toSeq
     case PhysicalWindow(WindowFunctionType.Python, expressions, partitionSpec, orderSpec, child) =>
       windows(expressions, partitionSpec, orderSpec, child).toSeq
     case aggregation: Aggregate if !aggregation.isStreaming => aggregates(aggregation).toSeq
@@ -98,10 +99,11 @@ object RudfStrategy extends SparkStrategy {
       stock(leftGroup, rightGroup, planLater(left), planLater(right)))
   }
 
-  private def table(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], resultAttrs: Seq[Attribute], child: LogicalPlan)(
-      stock: SparkPlan => SparkPlan): Option[SparkPlan] =
+  private def table(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], resultAttrs: Seq[Attribute], child: LogicalPlan)
+      : Option[SparkPlan] =
     single(Tables.function(udtf), Support.columnsRefusal(requiredChildOutput))(
-      RudfTableExec(udtf, requiredChildOutput, resultAttrs, planLater(child)))(stock(planLater(child)))
+      RudfTableExec(udtf, requiredChildOutput, resultAttrs, planLater(child)))(
+      Tables.stock(udtf, requiredChildOutput, resultAttrs, planLater(child)))
 
   /** rudf's operator for one function, or Spark's with the reason; none where the function is not for rudf. */
   private def single(udf: PythonUDF, special: => Option[String])(ours: => SparkPlan)(stock: => SparkPlan): Option[SparkPlan] =

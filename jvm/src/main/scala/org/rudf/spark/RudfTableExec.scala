@@ -6,10 +6,10 @@ import com.fasterxml.jackson.databind.node.ObjectNode
 
 import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, Expression, PythonUDF, PythonUDTF}
 import org.apache.spark.sql.execution.SparkPlan
-import org.apache.spark.sql.execution.python.ArrowEvalPythonUDTFExec
+import org.apache.spark.sql.execution.python.{ArrowEvalPythonUDTFExec, BatchEvalPythonUDTFExec}
 
 /**
- * Runs a table function for each row, in place of Spark's `ArrowEvalPythonUDTFExec`. The output is the columns of the child
+ * Runs a table function for each row, in place of Spark's `ArrowEvalPythonUDTFExec` and `BatchEvalPythonUDTFExec`. The output is the columns of the child
  * that are wanted, which go to Python and come back with each of their rows' results, and the function's columns.
  */
 case class RudfTableExec(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], resultAttrs: Seq[Attribute], child: SparkPlan)
@@ -20,12 +20,15 @@ case class RudfTableExec(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], 
   override protected def udfs: Seq[PythonUDF] = Seq(Tables.function(udtf))
 
   override protected def plan: EvaluationPlan = EvaluationPlan(udfs, udtf.evalType, conf, requiredChildOutput, inputs =>
-    Some(StreamSpec.table(inputs, requiredChildOutput.length, Tables.describe(udtf, inputs), conf)))
+    Some(StreamSpec.table(inputs, requiredChildOutput.length, Tables.describe(udtf, inputs), isPickled, conf)))
 
-  override protected def results(plan: EvaluationPlan): StreamResults = new WholeResults(output, Some(requiredChildOutput.length))
+  private def isPickled: Boolean = udtf.evalType == EvalType.Table
 
-  override protected def stock(rows: SparkPlan): SparkPlan =
-    ArrowEvalPythonUDTFExec(udtf, requiredChildOutput, resultAttrs, rows, udtf.evalType)
+  override protected def results(plan: EvaluationPlan): StreamResults =
+    if (isPickled) new PickledRows(output, requiredChildOutput.length)
+    else new WholeResults(output, Some(requiredChildOutput.length))
+
+  override protected def stock(rows: SparkPlan): SparkPlan = Tables.stock(udtf, requiredChildOutput, resultAttrs, rows)
 
   override protected def withNewChildInternal(newChild: SparkPlan): RudfTableExec = copy(child = newChild)
 }
@@ -53,6 +56,11 @@ private[spark] final case class TableSpec(name: String, returnType: String, part
 }
 
 private[spark] object Tables {
+  /** Spark's own operator for table functions. */
+  def stock(udtf: PythonUDTF, requiredChildOutput: Seq[Attribute], resultAttrs: Seq[Attribute], rows: SparkPlan): SparkPlan =
+    if (udtf.evalType == EvalType.Table) BatchEvalPythonUDTFExec(udtf, requiredChildOutput, resultAttrs, rows)
+    else ArrowEvalPythonUDTFExec(udtf, requiredChildOutput, resultAttrs, rows, udtf.evalType)
+
   /** The function as those that sessions know. */
   def function(udtf: PythonUDTF): PythonUDF = PythonUDF(udtf.name, udtf.func, udtf.elementSchema, udtf.children,
     udtf.evalType, udtf.udfDeterministic, udtf.resultId)

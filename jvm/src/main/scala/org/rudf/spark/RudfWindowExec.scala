@@ -5,6 +5,7 @@ import org.apache.spark.sql.catalyst.expressions.{RangeFrame, RowFrame, SortOrde
 import org.apache.spark.sql.catalyst.expressions.{UnboundedPreceding, WindowExpression, WindowSpecDefinition}
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression
 import org.apache.spark.sql.execution.SparkPlan
+import org.apache.spark.sql.internal.SQLConf
 
 /**
  * One function over a window.
@@ -16,8 +17,11 @@ private[spark] final case class WindowFunctionSpec(udf: PythonUDF, attribute: At
 /**
  * The rows of a frame, from `lower` to `upper`: distances from the current row, in rows, or, where the frame is one of values,
  * 0 for all rows of its order. None is without bound.
+ *
+ * @param distances where a bound lies at a distance of values: what is 0 above then means these
  */
-private[spark] final case class WindowFrameSpec(rows: Boolean, lower: Option[Int], upper: Option[Int])
+private[spark] final case class WindowFrameSpec(rows: Boolean, lower: Option[Int], upper: Option[Int],
+    distances: Option[RangeDistances] = None)
 
 /**
  * Computes Python aggregates over windows, in place of Spark's `ArrowWindowPythonExec`. The output is the child's columns,
@@ -39,13 +43,23 @@ case class RudfWindowExec(windows: Seq[NamedExpression], partitionSpec: Seq[Expr
 
   override protected def plan: EvaluationPlan = {
     val marks = Seq(GroupStart(partitionSpec ++ orderSpec.map(_.child)), GroupStart(partitionSpec))
-    EvaluationPlan(udfs, Windows.evalType(udfs.head), conf, Nil,
-      inputs => Some(StreamSpec.windows(inputs, functions.map(_.frame), conf)), last = marks)
+    val bounds = rangeColumns(0).expressions
+    EvaluationPlan(udfs, Windows.evalType(udfs.head), conf, Nil, inputs => {
+      val columns = rangeColumns(firstBound(inputs))
+      Some(StreamSpec.windows(inputs, functions.map(f => (f.frame, f.frame.distances.map(columns.told))), conf))
+    }, last = bounds ++ marks)
   }
+
+  private def rangeColumns(first: Int) =
+    new RangeColumns(functions.flatMap(_.frame.distances), conf.sessionLocalTimeZone, first)
+
+  /** The number of the first column that tells bounds, which are the last before two marks. */
+  private def firstBound(inputs: Seq[Expression]): Int = inputs.length - 2 - rangeColumns(0).expressions.length
 
   override protected def laidOut(plan: EvaluationPlan): Seq[Expression] = columns(plan).expressions
 
-  override protected def results(plan: EvaluationPlan): StreamResults = columns(plan)
+  override protected def results(plan: EvaluationPlan): StreamResults =
+    rangeColumns(firstBound(plan.inputs)).guarded(columns(plan))
 
   private def columns(plan: EvaluationPlan) = new SegmentColumns(plan.inputs, child.output, new ScalarResults(attributes, plan.evalType))
 
@@ -78,9 +92,18 @@ private[spark] object Windows {
   private def frame(definition: WindowSpecDefinition): Either[String, WindowFrameSpec] = definition.frameSpecification match {
     case SpecifiedWindowFrame(RowFrame, lower, upper) =>
       for (from <- bound(lower); to <- bound(upper)) yield WindowFrameSpec(rows = true, from, to)
-    case SpecifiedWindowFrame(RangeFrame, lower @ (UnboundedPreceding | CurrentRow), upper @ (UnboundedFollowing | CurrentRow)) =>
-      for (from <- bound(lower); to <- bound(upper)) yield WindowFrameSpec(rows = false, from, to)
-    case other => Left(s"the frame of a window is ${other.sql}, of values at a distance")
+    case SpecifiedWindowFrame(RangeFrame, lower, upper) =>
+      val distances = Seq(lower, upper).map(Some(_).filter(isDistance))
+      val frame = WindowFrameSpec(rows = false, Some(0).filter(_ => lower != UnboundedPreceding), Some(0).filter(_ => upper != UnboundedFollowing))
+      if (distances.forall(_.isEmpty)) Right(frame)
+      else RangeDistances.of(definition.orderSpec, distances.head, distances.last, SQLConf.get.sessionLocalTimeZone)
+        .map(found => frame.copy(distances = Some(found)))
+    case other => Left(s"the frame of a window is ${other.sql}")
+  }
+
+  private def isDistance(boundary: Expression): Boolean = boundary match {
+    case UnboundedPreceding | UnboundedFollowing | CurrentRow => false
+    case _ => true
   }
 
   private def bound(boundary: Expression): Either[String, Option[Int]] = boundary match {

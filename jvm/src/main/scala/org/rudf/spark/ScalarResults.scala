@@ -1,11 +1,8 @@
 package org.rudf.spark
 
-import net.razorvine.pickle.Unpickler
-
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.Attribute
 import org.apache.spark.sql.catalyst.util.CharVarcharUtils
-import org.apache.spark.sql.execution.python.EvaluatePython
 import org.apache.spark.sql.execution.vectorized.{OnHeapColumnVector, WritableColumnVector}
 import org.apache.spark.sql.types.{BinaryType, NullType, StructField, StructType}
 import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
@@ -49,18 +46,7 @@ private[spark] final class ScalarResults(attributes: Seq[Attribute], evalType: I
     merged
   }
 
-  private def converted(function: Int, value: Any): InternalRow = InternalRow(conversion.ofFunction(function)(value))
+  private def converted(function: Int, value: Any): InternalRow = InternalRow(conversion.conversions(function)(value))
 
-  /** Spark's own conversion of what PySpark's workers pickle. */
-  @transient private lazy val conversion = new Conversion
-
-  private final class Conversion {
-    EvaluatePython.registerPicklers()
-    private val unpickler = new Unpickler
-    val ofFunction: Array[Any => Any] = attributes.map(a => EvaluatePython.makeFromJava(a.dataType)).toArray
-
-    /** The values of a pickled list. */
-    def unpickle(pickle: Array[Byte]): java.util.Iterator[_] =
-      unpickler.loads(pickle).asInstanceOf[java.util.ArrayList[_]].iterator()
-  }
+  @transient private lazy val conversion = new PickledValues(attributes.map(_.dataType))
 }

@@ -23,7 +23,7 @@ final case class FunctionSpec(name: String, resultType: DataType, chain: Seq[Arr
 /** Encodes the session message that `rust/segment/src/message.rs` describes. */
 object SessionMessage {
   /** The version of `rust/segment` that this file follows. */
-  val ProtocolVersion = 3
+  val ProtocolVersion = 4
   private val Json = new ObjectMapper()
 
   /**

@@ -82,10 +82,7 @@ private[spark] final class StreamPipeline(
     if (results.rows == 0) {
       results.close()
       None
-    } else {
-      metrics.rows += results.rows
-      Some(results)
-    }
+    } else Some(results)
   }
 
   override protected def isAtWork: Boolean = begun && !ended

@@ -2,7 +2,7 @@ package org.rudf.spark
 
 import scala.util.Try
 
-import com.fasterxml.jackson.databind.ObjectMapper
+import com.fasterxml.jackson.databind.{JsonNode, ObjectMapper}
 import com.fasterxml.jackson.databind.node.ObjectNode
 
 import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression}
@@ -12,7 +12,7 @@ import org.apache.spark.sql.types.DataType
 /**
  * What `rudf.worker.streams` is told of a stream; the names are those of its `run`.
  *
- * @param output `struct`, `aligned`, `keyed` or `table`
+ * @param output `struct`, `aligned`, `keyed`, `table` or `pickled`
  * @param groups where functions take groups of rows: then the last column marks the rows that begin one
  * @param table  of a table function
  * @param keys   how many columns, from the first, come back before the results
@@ -39,22 +39,33 @@ private[spark] final case class StreamSpec(names: Seq[String], nullable: Seq[Boo
 /**
  * Columns, by number, that are the keys of groups, and those that functions get of each row.
  *
- * @param frames  of functions over windows
+ * @param frames  of functions over windows, with the columns that tell bounds at a distance
  * @param cogroup of the other side of cogroups
  */
-private[spark] final case class GroupColumns(keys: Seq[Int], values: Seq[Int], frames: Seq[WindowFrameSpec] = Nil,
+private[spark] final case class GroupColumns(keys: Seq[Int], values: Seq[Int], frames: Seq[(WindowFrameSpec, Option[FrameColumns])] = Nil,
     cogroup: Option[GroupColumns] = None) {
 
   def write(node: ObjectNode): Unit = {
     val (first, second, third) = (node.putArray("keys"), node.putArray("values"), node.putArray("frames"))
     keys.foreach(i => first.add(i))
     values.foreach(i => second.add(i))
-    frames.foreach { frame =>
+    frames.foreach { case (frame, columns) =>
       val told = third.addObject().put("rows", frame.rows)
       frame.lower.foreach(told.put("lower", _))
       frame.upper.foreach(told.put("upper", _))
+      columns.foreach(_.write(told.putObject("columns")))
     }
     cogroup.foreach(_.write(node.putObject("cogroup")))
+  }
+}
+
+/** The columns, by number, of a frame's order and of its bounds that lie at a distance, and how the order sorts. */
+private[spark] final case class FrameColumns(order: Int, lower: Option[Int], upper: Option[Int], descending: Boolean, nullsLast: Boolean) {
+
+  def write(node: ObjectNode): Unit = {
+    node.put("order", order).put("descending", descending).put("nulls_last", nullsLast)
+    lower.foreach(node.put("lower", _))
+    upper.foreach(node.put("upper", _))
   }
 }
 
@@ -89,7 +100,7 @@ private[spark] object StreamSpec {
     rows(attributes, conf).copy(asStruct = asStruct, groups = Some(columns))
 
   /** Aggregates over windows. The last columns mark rows of another order than the one before, and groups. */
-  def windows(inputs: Seq[Expression], frames: Seq[WindowFrameSpec], conf: SQLConf): StreamSpec =
+  def windows(inputs: Seq[Expression], frames: Seq[(WindowFrameSpec, Option[FrameColumns])], conf: SQLConf): StreamSpec =
     columns(inputs.dropRight(2), conf).copy(groups = Some(GroupColumns(Nil, Nil, frames)))
 
   /** Aggregates, whose results come with the keys of their groups, which are the first columns. */
@@ -97,31 +108,37 @@ private[spark] object StreamSpec {
     columns(inputs.init, conf).copy(output = "keyed", groups = Some(GroupColumns(0 until keys, Nil)), keys = keys)
 
   /** Table functions, whose results come with the columns of their row that are wanted, which are the first. */
-  def table(inputs: Seq[Expression], keys: Int, function: TableSpec, conf: SQLConf): StreamSpec =
-    columns(inputs, conf).copy(output = "table", table = Some(function), keys = keys)
+  def table(inputs: Seq[Expression], keys: Int, function: TableSpec, isPickled: Boolean, conf: SQLConf): StreamSpec =
+    columns(inputs, conf).copy(output = if (isPickled) "pickled" else "table", table = Some(function), keys = keys)
 }
 
 /** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */
 private[spark] object StreamFailures {
-  private val Marker = "rudf.worker.streams.ArrowTypeMismatch: "
+  private val Mismatch = "rudf.worker.streams.ArrowTypeMismatch: "
+  private val Overflow = "rudf.worker.ranges.BoundOverflow: "
   private val Json = new ObjectMapper()
 
+  /** The failure that a worker tells, if it is one of these. */
+  def found(text: String): Option[Throwable] =
+    typeMismatch(text).orElse(told(text, Overflow)(node => new BoundOverflow(node.path("column").asInt(), node.path("value").asLong())))
+
+  private def told[T](text: String, marker: String)(read: JsonNode => T): Option[T] =
+    Option(text.indexOf(marker)).filter(_ >= 0).flatMap { at =>
+      Try(read(Json.readTree(text.substring(at + marker.length).linesIterator.next()))).toOption
+    }
+
   /** Spark's error for results of other types or fewer columns than declared, if that is what a worker tells. */
-  def typeMismatch(text: String): Option[Throwable] =
-    Option(text.indexOf(Marker)).filter(_ >= 0).flatMap { at =>
-      val line = text.substring(at + Marker.length).linesIterator.next()
-      Try {
-        val told = Json.readTree(line)
-        def types(name: String): Seq[DataType] = {
-          val list = told.path(name)
-          (0 until list.size).map(i => DataType.fromJson(list.get(i).toString))
-        }
-        if (told.has("method")) {
-          SparkAccess.unsupportedCall(told.path("method").asText())
-        } else if (told.has("length")) {
-          val length = told.path("length").asInt()
-          new ArrayIndexOutOfBoundsException(s"Index $length out of bounds for length $length")
-        } else SparkAccess.typeMismatch(told.path("operation").asText(), types("declared"), types("actual"))
-      }.toOption
+  private def typeMismatch(text: String): Option[Throwable] =
+    told(text, Mismatch) { told =>
+      def types(name: String): Seq[DataType] = {
+        val list = told.path(name)
+        (0 until list.size).map(i => DataType.fromJson(list.get(i).toString))
+      }
+      if (told.has("method")) {
+        SparkAccess.unsupportedCall(told.path("method").asText())
+      } else if (told.has("length")) {
+        val length = told.path("length").asInt()
+        new ArrayIndexOutOfBoundsException(s"Index $length out of bounds for length $length")
+      } else SparkAccess.typeMismatch(told.path("operation").asText(), types("declared"), types("actual"))
     }
 }

@@ -54,7 +54,7 @@ private final class SpilledBatch(file: File, length: Long, rows: Int, hasPage: B
       val segment = if (hasPage) Segment.borrowed(0L, 0L) else session.acquire(length)
       try {
         if (!hasPage) SpilledBatch.copyFrom(in, segment.address, length)
-        new LaidOutBatch(segment, length, rows, page)
+        new LaidOutBatch(segment, length, rows, sent = 0, page)
       } catch {
         case error: Throwable =>
           segment.close()

@@ -47,7 +47,7 @@ private object PythonFailures {
     try body
     catch {
       case error: RudfNativeException if error.kind == RudfNativeException.PYTHON =>
-        throw StreamFailures.typeMismatch(error.getMessage).getOrElse(SparkAccess.pythonException(error.getMessage))
+        throw StreamFailures.found(error.getMessage).getOrElse(SparkAccess.pythonException(error.getMessage))
     }
 }
 
@@ -60,10 +60,19 @@ final class WorkerSession(@volatile private var handle: Long) extends AutoClosea
    *
    * @throws org.apache.spark.api.python.PythonException where one cannot be unpickled
    */
-  private[spark] def awaitOpened(): Unit =
+  private[spark] def awaitOpened(): Unit = {
+    val start = System.nanoTime()
     while (PythonFailures.rethrown(RudfNative.awaitOpened(handle, WorkerSession.PollMillis)) == 0) {
       Option(TaskContext.get()).foreach(SparkAccess.checkKilled(_))
     }
+    openingNanos = System.nanoTime() - start
+  }
+
+  /** How long it took until the functions were unpickled. */
+  private[spark] var openingNanos = 0L
+
+  /** Most bytes of batches, and of the results that are taken, which there were at once. */
+  private[spark] def peakBytes: Long = if (memory == null) 0L else memory.peak
 
   /** Memory for the next batch. */
   def acquire(capacity: Long): Segment = Segment.acquire(handle, capacity, memory)
@@ -87,7 +96,12 @@ final class WorkerSession(@volatile private var handle: Long) extends AutoClosea
    */
   def take(timeoutMillis: Long): Option[EvaluatedBatch] = {
     val result = PythonFailures.rethrown(RudfNative.take(handle, timeoutMillis))
-    if (result == 0) None else Some(new EvaluatedBatch(result))
+    if (result == 0) None
+    else {
+      val results = new EvaluatedBatch(result)
+      if (memory != null) memory.noteResults(results.bytes)
+      Some(results)
+    }
   }
 
   /**
@@ -125,6 +139,11 @@ private[spark] object WorkerSession {
 /** The results of one batch, valid until closed. */
 final class EvaluatedBatch(private var handle: Long) extends AutoCloseable {
   val rows: Long = RudfNative.resultRows(handle)
+
+  val bytes: Long = RudfNative.resultBytes(handle)
+
+  /** How long Python was at work since the results before. */
+  def nanosInPython: Long = RudfNative.resultNanos(handle)
 
   private val taken = RudfNative.resultTaken(handle)
 

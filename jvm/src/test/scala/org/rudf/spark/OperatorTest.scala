@@ -301,13 +301,41 @@ class OperatorTest {
     try { body; "nothing was thrown" }
     catch { case error: Exception => error.toString + Option(error.getCause).getOrElse("") }
 
-  @Test def metricsCountRowsAndBatches(): Unit = {
+  @Test def metricsCountWhatGoesToPythonAndComesBackOnBothHosts(): Unit = {
+    import EvaluationMetrics._
+    val twice = udf("import time\ndef f(v):\n    if v % 10000 == 0:\n        time.sleep(0.01)\n    return v * 2", "bigint")
+    for (worker <- Seq("process", "embedded")) {
+      spark.conf.set(RudfConf.Worker, worker)
+      try {
+        val frame = spark.range(0, 25000, 1, 1).selectExpr("id", "concat('passes by ', id) as s").select(col("s"), twice(Seq(col("id"))).as("t"))
+        assertEquals(25000L, frame.queryExecution.executedPlan.execute().count())
+        val node = frame.queryExecution.executedPlan.collectFirst { case n: RudfEvalExec => n }.get
+        val counted = node.metrics.map { case (name, metric) => name -> metric.value }
+        def isIn(name: String, from: Long, to: Long): Unit =
+          assertTrue(s"$worker: $name = ${counted(name)}", counted(name) >= from && counted(name) <= to)
+        for ((name, value) <- Seq(RowsSent -> 25000L, RowsReceived -> 25000L, Batches -> 3L, LeftToSpark -> 0L,
+            BytesSent -> 8L * 25000)) {
+          assertEquals(s"$worker: $name", value, counted(name))
+        }
+        isIn(BytesReceived, 8L * 25000, 9L * 25000)
+        isIn(PythonTime, 30L * 1000 * 1000, counted(TotalTime))
+        isIn(WaitTime, 1, counted(TotalTime))
+        isIn(LayoutTime, 1, counted(TotalTime))
+        isIn(BootTime, 1, counted(TotalTime) - counted(InitTime))
+        isIn(InitTime, 1, counted(TotalTime))
+        // A batch has both columns. Segments of queries before are used again, which may be larger than this one's batches.
+        isIn(Peak, (8L + 16) * 10000, RudfConf.bytesInFlight(spark.sessionState.conf))
+      } finally spark.conf.unset(RudfConf.Worker)
+    }
+  }
+
+  @Test def aQueryThatHasEnoughRowsCountsWhatItTook(): Unit = {
     val twice = udf("f = lambda v: v * 2", "bigint")
-    val frame = spark.range(0, 25000, 1, 1).select(twice(Seq(col("id"))).as("t"))
+    val frame = spark.range(0, 100000, 1, 1).select(twice(Seq(col("id"))).as("t")).limit(5)
+    assertEquals(5, frame.collect().length)
     val node = frame.queryExecution.executedPlan.collectFirst { case n: RudfEvalExec => n }.get
-    frame.queryExecution.executedPlan.execute().count()
-    assertEquals(25000L, node.metrics("numOutputRows").value)
-    assertEquals(3L, node.metrics("numBatches").value)
-    assertEquals(0L, node.metrics("partitionsLeftToSpark").value)
+    for (name <- Seq("pythonNumRowsReceived", "pythonProcessingTime", "pythonTotalTime", "pythonDataReceived")) {
+      assertTrue(name, node.metrics(name).value > 0)
+    }
   }
 }

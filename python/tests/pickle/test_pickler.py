@@ -123,6 +123,25 @@ def test_what_ray_and_others_do_to_the_class_works() -> None:
         del rudf_pickle.CloudPickler.dispatch[Plain]
 
 
+def test_reducers_of_all_picklers_hold_for_dumps_too() -> None:
+    class Connection:
+        pass
+
+    function = lambda: Connection()  # noqa: E731
+    rudf_pickle.CloudPickler.dispatch[Connection] = lambda _: (str, ("connection",))
+    try:
+        assert pickle.loads(rudf_pickle.dumps([Connection(), function]))[0] == "connection"
+        assert pickle.loads(rudf_pickle.dumps(Connection(), 2, by_value=["json"])) == "connection"
+    finally:
+        del rudf_pickle.CloudPickler.dispatch[Connection]
+    assert isinstance(pickle.loads(rudf_pickle.dumps(Connection())), Connection)
+
+
+def test_by_value_is_no_single_name() -> None:
+    with pytest.raises(TypeError, match=r"write by_value=\['json'\]"):
+        rudf_pickle.dumps(len, by_value="json")
+
+
 def test_copyreg_is_followed_live() -> None:
     copyreg.pickle(Plain, lambda obj: (int, (obj.value,)))
     try:

@@ -191,14 +191,20 @@ impl<'py> Saver<'py> {
             steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
             return Ok(());
         }
-        let is_abstract_base = metaclass.is_subclass(self.known.abstract_metaclass.bind(py))?;
-        if is_abstract_base {
+        if metaclass.is_subclass(self.known.abstract_metaclass.bind(py))? && !self.has_metaclass_between(&metaclass)? {
             steps.push(Step::Global("abc", "ABCMeta.__new__"));
         } else {
             steps.push(Step::Global("builtins", "type.__new__"));
         }
         steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
         Ok(())
+    }
+
+    /// Whether `ABCMeta.__new__` would hand on to another metaclass's `__new__`: that of enums, for one.
+    fn has_metaclass_between(&self, metaclass: &Bound<'py, PyType>) -> PyResult<bool> {
+        let order = self.mro(metaclass)?;
+        let mut after = order.iter().skip_while(|class| !class.is(&self.known.abstract_metaclass)).skip(1);
+        Ok(after.next().is_some_and(|class| !class.is(self.py.get_type::<PyType>())))
     }
 
     /// Metaclasses whose `__new__` makes something else of the finished class: enums, typed dictionaries.
@@ -235,6 +241,15 @@ impl<'py> Saver<'py> {
         if let Some(bases) = attributes.get_item(intern!(py, "__orig_bases__"))? {
             steps.push(Step::Name("__orig_bases__"));
             steps.push(Step::Save(bases, Role::Data, Label::Part("__orig_bases__")));
+        }
+        if attributes.contains(intern!(py, "_abc_impl"))? && self.has_metaclass_between(&class.get_type())? {
+            // What `ABCMeta.__new__` would have given it.
+            steps.extend([
+                Step::Name("_abc_impl"),
+                Step::Global("builtins", "type"),
+                Step::Global("abc", "ABC._abc_impl"),
+                Step::Op(&[op::TUPLE1, op::REDUCE, op::EMPTY_TUPLE, op::REDUCE]),
+            ]);
         }
         for (name, value) in attributes.iter() {
             if let Ok(name) = name.cast::<PyString>()

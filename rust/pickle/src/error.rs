@@ -1,9 +1,11 @@
 //! Errors that lead to the object: `cannot pickle '_thread.lock' object: at score → closure 'cfg' → ['db'] → .lock`.
 
-use pyo3::exceptions::{PyMemoryError, PyNotImplementedError, PyRecursionError, PyTypeError};
+use pyo3::exceptions::{
+    PyMemoryError, PyNotImplementedError, PyRecursionError, PyRuntimeError, PyTypeError, PyValueError,
+};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::facts::place;
 use crate::frame::{Elements, Frame, Label, Role};
@@ -29,8 +31,12 @@ impl<'py> Saver<'py> {
         }
         let is_own = error.value(py).get_type().is(&self.known.pickling_error);
         let message = error.value(py).str().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
-        let refused = (error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyNotImplementedError>(py))
-            && ["pickl", "Pickl", "__reduce"].iter().any(|word| message.contains(word));
+        // So do locks and queues of `multiprocessing`, and pointers of `ctypes`.
+        let in_other_words = error.is_instance_of::<PyRuntimeError>(py) && message.contains("through inheritance")
+            || error.is_instance_of::<PyValueError>(py) && message.contains("cannot be pickled");
+        let refused = in_other_words
+            || (error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyNotImplementedError>(py))
+                && ["pickl", "Pickl", "__reduce"].iter().any(|word| message.contains(word));
         if error.is_instance_of::<PyRecursionError>(py) {
             let text = format!(
                 "Could not pickle object as excessively deep recursion required: {}",
@@ -150,14 +156,20 @@ fn root_name(root: &Bound<'_, PyAny>) -> String {
         .unwrap_or_else(|| "object".to_owned())
 }
 
+/// Whether a state is of the kind that `copyreg` makes: attributes in two dictionaries.
+fn is_state_of_slots(state: &Bound<'_, PyTuple>) -> bool {
+    state.len() == 2 && state.iter_borrowed().all(|part| part.is_none() || part.is_exact_instance_of::<PyDict>())
+}
+
 /// The step that a frame is taking.
 pub(crate) fn step<'f, 'py>(frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
     match frame {
         Frame::List(_, next, _) => next.checked_sub(1).map(PathStep::Index),
-        Frame::Tuple(_, next, role) => match role {
+        Frame::Tuple(tuple, next, role) => match role {
             Role::Data => next.checked_sub(1).map(PathStep::Index),
             Role::Arguments => (*next > 0).then_some(PathStep::Argument(*next)),
-            Role::State => None,
+            Role::State if is_state_of_slots(tuple) => None,
+            Role::State => next.checked_sub(1).map(PathStep::Index),
         },
         Frame::Dict(dict) => {
             let key = dict.key.as_ref()?;

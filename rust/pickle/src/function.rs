@@ -216,6 +216,16 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
+    /// The same for packages that are defaults of parameters.
+    fn submodules_in(&mut self, defaults: &Bound<'py, PyAny>, facts: &CodeFacts) -> PyResult<()> {
+        if let Ok(values) = defaults.cast_exact::<PyTuple>() {
+            return values.iter().try_for_each(|value| self.submodules(&value, facts));
+        }
+        defaults
+            .cast_exact::<PyDict>()
+            .map_or(Ok(()), |named| named.values().iter().try_for_each(|value| self.submodules(&value, facts)))
+    }
+
     /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
     fn closure(
         &mut self,
@@ -366,6 +376,7 @@ impl<'py> Saver<'py> {
         }
         for (key, value) in [("__defaults__", parts.defaults()?), ("__kwdefaults__", parts.keyword_defaults()?)] {
             if let Some(value) = value {
+                self.submodules_in(&value, facts)?;
                 slots.push((key, value));
             }
         }

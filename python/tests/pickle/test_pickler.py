@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copyreg
 import gc
+import importlib
 import io
 import json
 import json.decoder
 import pickle
 import resource
 import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,6 +197,34 @@ def test_module_by_value_for_one_call_and_for_all() -> None:
     assert rudf_pickle.dumps(json.dumps) == by_reference
     with pytest.raises(ValueError, match="not registered"):
         rudf_pickle.unregister_pickle_by_value(json)
+
+
+def test_package_by_value_brings_its_submodules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "only_here"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("from . import tools\nVERSION = 1\n")
+    (package / "tools.py").write_text(
+        "import only_here.inner.deep\nCONSTANT = [7]\ndef helper(x): return x + CONSTANT[0]\n"
+        "def deep(): return only_here.inner.deep.value()\n"
+    )
+    (package / "inner" / "__init__.py").write_text("")
+    (package / "inner" / "deep.py").write_text("def value(): return 'deep'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+    try:
+        cases = {
+            "a function": (only_here.tools.deep, "assert obj() == 'deep'"),
+            "through the package": (lambda: only_here.tools.helper(2), "assert obj() == 9"),
+            "through a default": (lambda p=only_here: p.inner.deep.value(), "assert obj() == 'deep'"),
+            "the module": (only_here.tools, "assert obj.deep() == 'deep' and obj.CONSTANT == [7]"),
+        }
+        payloads = [
+            (name, rudf_pickle.dumps(obj, by_value=[only_here]), check) for name, (obj, check) in cases.items()
+        ]
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "only_here"]:
+            del sys.modules[name]
+    assert load_fresh(payloads) == dict.fromkeys(cases)
 
 
 def test_a_million_nested_lists_and_a_long_linked_list_are_written() -> None:

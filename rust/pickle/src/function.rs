@@ -194,7 +194,8 @@ impl<'py> Saver<'py> {
             return Ok(());
         }
         let Ok(name) = value.getattr(intern!(self.py, "__name__"))?.extract::<String>() else { return Ok(()) };
-        if !self.modules.contains(&name)? {
+        // Those of a package that goes by value travel with it.
+        if !self.modules.contains(&name)? || self.options.is_by_value(&name) {
             return Ok(());
         }
         let mut packages = vec![name];

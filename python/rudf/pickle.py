@@ -263,8 +263,13 @@ def _explained(error: Exception) -> Exception:
 
 def _unpickling_error(kind: type[Exception], message: str) -> Exception:
     """Return an ``UnpicklingError`` that callers who expect what the standard library raises will catch as well."""
+
+    def reduce(error: Exception) -> tuple[Any, ...]:
+        # On its way to another process, as that of a pool, it is the plain one.
+        return UnpicklingError, error.args
+
     # `KeyError` would show the sentence in quotes.
-    names = {"__module__": "pickle", "__str__": Exception.__str__}
+    names = {"__module__": "pickle", "__str__": Exception.__str__, "__reduce__": reduce}
     both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), names)
     return both(message)
 

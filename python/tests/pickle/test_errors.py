@@ -73,13 +73,6 @@ def test_path_goes_through_the_arguments_of_a_partial() -> None:
     assert "at partial → [1] → [1] → [0]" in message
 
 
-@pytest.mark.parametrize(
-    "value", ["__import__('multiprocessing').Lock()", "__import__('ctypes').pointer(__import__('ctypes').c_int(1))"]
-)
-def test_refusals_that_are_no_type_errors_get_the_path(value: str) -> None:
-    assert ": at obj → global 'value'; defined in job.py, line 2" in refusal(f"value = {value}\ndef obj(): return value")
-
-
 def test_a_view_that_cannot_be_made_again_is_refused() -> None:
     message = refusal("import ctypes\nobj = [memoryview((ctypes.c_int.__ctype_be__ * 3)())]")
     assert message.startswith("cannot pickle a memoryview of the format '>i': ") and message.endswith(": at list → [0]")

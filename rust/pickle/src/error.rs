@@ -1,8 +1,6 @@
 //! Errors that lead to the object: `cannot pickle '_thread.lock' object: at score → closure 'cfg' → ['db'] → .lock`.
 
-use pyo3::exceptions::{
-    PyMemoryError, PyNotImplementedError, PyRecursionError, PyRuntimeError, PyTypeError, PyValueError,
-};
+use pyo3::exceptions::{PyMemoryError, PyNotImplementedError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
@@ -31,12 +29,8 @@ impl<'py> Saver<'py> {
         }
         let is_own = error.value(py).get_type().is(&self.known.pickling_error);
         let message = error.value(py).str().map(|text| text.to_string_lossy().into_owned()).unwrap_or_default();
-        // So do locks and queues of `multiprocessing`, and pointers of `ctypes`.
-        let in_other_words = error.is_instance_of::<PyRuntimeError>(py) && message.contains("through inheritance")
-            || error.is_instance_of::<PyValueError>(py) && message.contains("cannot be pickled");
-        let refused = in_other_words
-            || (error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyNotImplementedError>(py))
-                && ["pickl", "Pickl", "__reduce"].iter().any(|word| message.contains(word));
+        let refused = (error.is_instance_of::<PyTypeError>(py) || error.is_instance_of::<PyNotImplementedError>(py))
+            && ["pickl", "Pickl", "__reduce"].iter().any(|word| message.contains(word));
         if error.is_instance_of::<PyRecursionError>(py) {
             let text = format!(
                 "Could not pickle object as excessively deep recursion required: {}",

@@ -56,7 +56,6 @@ const MESSAGES: &[(&str, &str)] = &[
     ("_thread._local", "data of a thread belongs to one process: make it inside the function, on the worker"),
     ("_thread.", "create the lock where it is used, or leave it out in __getstate__"),
     ("_queue.", "queues connect threads of one process: make it inside the function, on the worker"),
-    ("through inheritance", "what multiprocessing shares reaches only processes that it starts: leave it out"),
     ("_contextvars.", "the values of context variables belong to one process: pass the value instead"),
     ("socket", CONNECTION),
     ("Connection", CONNECTION),

@@ -227,6 +227,38 @@ def test_package_by_value_brings_its_submodules(tmp_path: Path, monkeypatch: pyt
     assert load_fresh(payloads) == dict.fromkeys(cases)
 
 
+def test_importable_bases_and_metaclasses_see_plain_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugins_of_here.py").write_text(
+        "SEEN = {}\n"
+        "class Plugin:\n"
+        "    def __init_subclass__(cls, **keywords): SEEN[cls.name] = cls\n"
+        "class Meta(type):\n"
+        "    def __init__(cls, name, bases, namespace):\n"
+        "        if bases: SEEN[namespace['key']] = cls\n"
+        "class Keyed(metaclass=Meta): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = importlib.import_module("plugins_of_here")
+    try:
+        space = {"__name__": "__main__", "plugins": plugins}
+        exec(
+            "class Csv(plugins.Plugin):\n"
+            "    name, limits = 'csv', [1]\n"
+            "    def read(self): return self.name\n"
+            "class Json(plugins.Keyed):\n"
+            "    key = ('json', 1)\n",
+            space,
+        )
+        payload = rudf_pickle.dumps((space["Csv"], space["Json"]))
+    finally:
+        del sys.modules["plugins_of_here"]
+    # The fresh interpreter finds the module only from the second case on.
+    check = "csv, json = obj\nimport plugins_of_here as p\nassert p.SEEN == {'csv': csv, ('json', 1): json}\n"
+    check += "assert csv().read() == 'csv' and csv.limits == [1] and json.key == ('json', 1)"
+    path = f"import sys\nsys.path.append({str(tmp_path)!r})"
+    assert load_fresh([("path", rudf_pickle.dumps(None), path), ("classes", payload, check)]) == {"path": None, "classes": None}
+
+
 def test_a_million_nested_lists_and_a_long_linked_list_are_written() -> None:
     nested: list[Any] = []
     for _ in range(1_000_000):

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import collections
 import contextvars
+import copyreg
 import dataclasses
 import functools
+import gc
 import io
+import math
 import operator
 import struct
 import sys
@@ -25,9 +28,10 @@ from rudf import _native
 
 Reduced = tuple[Any, ...]
 
-_mappings: tuple[Any, ...] = ({}, collections.OrderedDict())
-_views: dict[type, str] = {
-    type(getattr(mapping, name)()): name for mapping in _mappings for name in ("keys", "values", "items")
+_views: dict[type, Callable[..., Any]] = {
+    type(getattr(kind, name)(kind())): getattr(kind, name)
+    for kind in (dict, collections.OrderedDict)
+    for name in ("keys", "values", "items")
 }
 
 
@@ -36,23 +40,46 @@ def _maker(value: Any) -> Callable[..., Any]:
     return type(value)
 
 
-def _view(name: str) -> Callable[[Any], Reduced]:
-    """Reducer of a dictionary's view: the same view of a dictionary with the same entries."""
+def _view(method: Callable[..., Any]) -> Callable[[Any], Reduced]:
+    """Reducer of a dictionary's view: the same view of what it is a view of."""
 
     def reduce(view: Any) -> Reduced:
-        mapping = view.mapping.copy()
-        return operator.methodcaller(name), (mapping,)
+        # `view.mapping` is a proxy.
+        (mapping,) = gc.get_referents(view)
+        return method, (mapping,)
 
     return reduce
 
 
 def _memoryview(view: memoryview) -> Reduced:
-    data: Any = view.tobytes() if view.readonly else bytearray(view.tobytes())
     if view.format == "B" and view.ndim == 1:
-        return memoryview, (data,)
+        return memoryview, (_bytes_of(view),)
     # `cast` goes through bytes, whatever the format.
-    caster = operator.methodcaller("cast", view.format, list(view.shape or ()))
-    return caster, (memoryview(data),)
+    shape = list(view.shape or ())
+    if 0 not in shape:
+        caster = operator.methodcaller("cast", _native_format(view), shape)
+        return caster, (memoryview(_bytes_of(view)),)
+    # It takes no zeros: a slice of a view that is longer by one.
+    data: Any = memoryview(bytes(view.itemsize * math.prod(shape[1:])))
+    return operator.getitem, (data.cast(_native_format(view), [1, *shape[1:]]), slice(0, 0))
+
+
+def _bytes_of(view: memoryview) -> bytes | bytearray:
+    return view.tobytes() if view.readonly else bytearray(view)
+
+
+def _native_format(view: memoryview) -> str:
+    """Return the format of a view as ``cast`` takes it."""
+    element: Any = memoryview(bytes(view.itemsize))
+    text = view.format.lstrip("@")
+    if text[:1] == ("<" if sys.byteorder == "little" else ">") or text[:1] == "=":
+        text = text[1:]
+    try:
+        if element.cast(text).itemsize == view.itemsize:
+            return text
+    except (ValueError, TypeError):
+        pass
+    raise PicklingError(f"cannot pickle a memoryview of the format {view.format!r}: no view of bytes can be cast to it")
 
 
 def _text_file(file: io.TextIOWrapper) -> Reduced:
@@ -81,19 +108,45 @@ def _text_file(file: io.TextIOWrapper) -> Reduced:
     return io.StringIO, (), (content, "\n", start, {"name": file.name})
 
 
+def _made_by(base: Any, kind: Any, *arguments: Any) -> Any:
+    # Goes to the receiver as code: a subclass may want other arguments, and what it does with them is in the state.
+    made = base.__new__(kind)
+    base.__init__(made, *arguments)
+    return made
+
+
+def _descriptor_object(base: Any, value: Any, arguments: tuple[Any, ...], without: tuple[str, ...]) -> Reduced:
+    """Reduce an instance of a descriptor's type or of a subclass, with its attributes but for those in ``without``."""
+    kind = type(value)
+    state: Any = {name: part for name, part in getattr(value, "__dict__", {}).items() if name not in without} or None
+    names = copyreg._slotnames(kind)  # type: ignore[attr-defined]
+    slots = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    if slots:
+        state = state, slots
+    if kind.__init__ is base.__init__ and kind.__new__ is base.__new__:
+        return kind, arguments, state
+    return _by_value(_made_by), (base, kind, *arguments), state
+
+
 def _property(value: property) -> Reduced:
-    state = getattr(value, "__dict__", None) or None
-    return type(value), (value.fget, value.fset, value.fdel, value.__doc__), state
+    return _descriptor_object(property, value, (value.fget, value.fset, value.fdel, value.__doc__), ())
+
+
+#: What `staticmethod` and `classmethod` take over from their function.
+_OF_THE_FUNCTION = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__annotate__")
 
 
 def _wrapped(value: Any) -> Reduced:
-    return type(value), (value.__func__,)
+    base = staticmethod if isinstance(value, staticmethod) else classmethod
+    return _descriptor_object(base, value, (value.__func__,), _OF_THE_FUNCTION)
+
+
+#: What `cached_property` makes itself: 3.11 and earlier keep a lock in it.
+_OF_CACHED_PROPERTY = ("func",) if sys.version_info >= (3, 12) else ("func", "lock")
 
 
 def _cached_property(value: functools.cached_property[Any]) -> Reduced:
-    # 3.11 and earlier keep a lock in it.
-    state = {name: part for name, part in vars(value).items() if name not in ("lock", "func")}
-    return type(value), (value.func,), state
+    return _descriptor_object(functools.cached_property, value, (value.func,), _OF_CACHED_PROPERTY)
 
 
 def _lru_cache(value: Any) -> Reduced:
@@ -210,7 +263,11 @@ def _structure(value: struct.Struct) -> Reduced:
 
 
 def _mapping_proxy(value: types.MappingProxyType[Any, Any]) -> Reduced:
-    return types.MappingProxyType, (dict(value),)
+    (mapping,) = gc.get_referents(value)
+    if "__module__" in value and "__doc__" in value:
+        # That of a class, which may change while it is pickled.
+        mapping = dict(value)
+    return types.MappingProxyType, (mapping,)
 
 
 def _descriptor(value: Any) -> Reduced:
@@ -240,7 +297,7 @@ def _context_variable(value: contextvars.ContextVar[Any]) -> Reduced:
 
 #: Reducers that are always used, by exact type.
 ALWAYS: dict[type, Callable[[Any], Reduced | str]] = {
-    **{kind: _view(name) for kind, name in _views.items()},
+    **{kind: _view(method) for kind, method in _views.items()},
     memoryview: _memoryview,
     types.MappingProxyType: _mapping_proxy,
     struct.Struct: _structure,

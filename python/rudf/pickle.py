@@ -72,6 +72,9 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+#: cloudpickle's users reach the standard library's module through its namespace: Ray does.
+pickle = _pickle
+
 #: The protocol that is written when none is asked for.
 DEFAULT_PROTOCOL: int = 5
 
@@ -120,6 +123,8 @@ def list_registry_pickle_by_value() -> set[str]:
 
 def _names(by_value: Iterable[ModuleType | str]) -> list[str]:
     """Names of the modules of one call and of the registry."""
+    if isinstance(by_value, str):
+        raise TypeError(f"by_value takes several modules: write by_value=[{by_value!r}]")
     return [*_by_value_modules, *(module if isinstance(module, str) else module.__name__ for module in by_value)]
 
 
@@ -162,6 +167,10 @@ def dumps(
     """
     if buffer_callback is not None:
         _check_callback(protocol)
+    if _shared_reducers:
+        hooks = (Pickler.dispatch_table, None, None)
+        number = DEFAULT_PROTOCOL if protocol is None else protocol
+        return _native.PickleMemo().dump(obj, number, True, buffer_callback, _names(by_value), hooks)
     if by_value or _by_value_modules:
         return _pickle_dumps(obj, protocol, buffer_callback, _names(by_value))
     return _pickle_dumps(obj, protocol, buffer_callback)
@@ -254,17 +263,26 @@ def _explained(error: Exception) -> Exception:
 
 def _unpickling_error(kind: type[Exception], message: str) -> Exception:
     """Return an ``UnpicklingError`` that callers who expect what the standard library raises will catch as well."""
+
+    def reduce(error: Exception) -> tuple[Any, ...]:
+        # On its way to another process, as that of a pool, it is the plain one.
+        return UnpicklingError, error.args
+
     # `KeyError` would show the sentence in quotes.
-    names = {"__module__": "pickle", "__str__": Exception.__str__}
+    names = {"__module__": "pickle", "__str__": Exception.__str__, "__reduce__": reduce}
     both: type[Exception] = type("UnpicklingError", (UnpicklingError, kind), names)
     return both(message)
+
+
+#: Reducers by type that are used for every pickle: what is put into `Pickler.dispatch_table`.
+_shared_reducers: dict[Any, Any] = {}
 
 
 class _DispatchTable:
     """Reducers by type: those of all picklers, and for each pickler that is asked for them its own on top."""
 
     def __init__(self) -> None:
-        self.shared: ChainMap[Any, Any] = ChainMap({}, copyreg.dispatch_table)
+        self.shared: ChainMap[Any, Any] = ChainMap(_shared_reducers, copyreg.dispatch_table)
 
     def __get__(self, pickler: Pickler | None, owner: type | None = None) -> Any:
         if pickler is None:
@@ -293,8 +311,8 @@ class Pickler:
         See :func:`dumps`.
     """
 
-    #: Reducers by type. Starts with what ``copyreg`` knows, and follows it. What is put into that of an instance is the
-    #: instance's own.
+    #: Reducers by type. Starts with what ``copyreg`` knows, and follows it. What is put into it holds for :func:`dumps`
+    #: as well; what is put into that of an instance is the instance's own.
     dispatch_table: ClassVar[Any] = _DispatchTable()
     #: The same: Ray registers its reducers under this name.
     dispatch: ClassVar[Any] = dispatch_table

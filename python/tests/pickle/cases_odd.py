@@ -444,6 +444,167 @@ CASES["module_level_recursion"] = Case(
     """,
 )
 
+CASES["enum_with_an_abstract_base"] = Case(
+    """
+    import abc, enum
+    class Meta(abc.ABCMeta, enum.EnumMeta): pass
+    class Shape(abc.ABC):
+        @abc.abstractmethod
+        def area(self): ...
+    class Square(Shape, enum.Enum, metaclass=Meta):
+        SMALL = 1
+        LARGE = 2
+        def area(self): return self.value ** 2
+    class Duck: pass
+    Square.register(Duck)
+    obj = Square, Square.LARGE, Shape, Duck
+    """,
+    """
+    Square, large, Shape, Duck = obj
+    assert Square.LARGE is large is Square(2) and large.area() == 4 and issubclass(Square, Shape)
+    assert isinstance(Duck(), Square) and Square.__abstractmethods__ == frozenset()
+    """,
+)
+CASES["abstract_metaclass_above_another"] = Case(
+    """
+    import abc
+    made = []
+    class Registering(type):
+        def __new__(meta, name, bases, namespace, *, tag):
+            made.append(name)
+            return super().__new__(meta, name, bases, namespace)
+        def __init__(cls, name, bases, namespace, *, tag): cls.tag = tag
+    class Meta(abc.ABCMeta, Registering): pass
+    class obj(metaclass=Meta, tag=1):
+        made = made
+        @abc.abstractmethod
+        def f(self): ...
+    """,
+    """
+    assert obj.made == ['obj'] and obj.tag == 1 and obj.__abstractmethods__ == {'f'} and not issubclass(int, obj)
+    try: obj()
+    except TypeError: pass
+    else: raise AssertionError
+    """,
+)
+CASES["descriptors_that_want_other_arguments"] = Case(
+    """
+    import functools
+    class classproperty(property):
+        def __init__(self, function): super().__init__(function); self.function = function
+        def __get__(self, instance, owner): return self.function(owner)
+    class tagged(classmethod):
+        def __init__(self, function, tag): super().__init__(function); self.tag = tag
+    class counted(staticmethod):
+        __slots__ = ('count',)
+        def __new__(cls, function, count): return super().__new__(cls, function)
+        def __init__(self, function, count): super().__init__(function); self.count = count
+    class expiring(functools.cached_property):
+        def __init__(self, function, *, seconds): super().__init__(function); self.seconds = seconds
+    class obj:
+        name = classproperty(lambda cls: cls.__name__)
+        make = tagged(lambda cls: cls(), 't')
+        four = counted(lambda: 4, [9])
+        value = expiring(lambda self: [1], seconds=5)
+    """,
+    """
+    parts = vars(obj)
+    assert obj.name == 'obj' and type(obj.make()) is obj and parts['make'].tag == 't'
+    assert obj.four() == 4 and parts['four'].count == [9]
+    o = obj()
+    assert o.value is o.value and parts['value'].seconds == 5 and parts['value'].attrname == 'value'
+    """,
+)
+CASES["attributes_of_class_and_static_methods"] = Case(
+    """
+    class obj:
+        @classmethod
+        def c(cls): 'about c'
+        c.route = ['/c']
+        @staticmethod
+        def s(): 'about s'
+        s.self = s
+    """,
+    """
+    c, s = vars(obj)['c'], vars(obj)['s']
+    assert c.route == ['/c'] and s.self is s and c.__doc__ == 'about c' and s.__name__ == 's'
+    """,
+)
+CASES["views_show_their_dictionary"] = Case(
+    """
+    import collections, types
+    class Own(dict):
+        def keys(self): return ['none']
+    plain, ordered, own = {1: 2}, collections.OrderedDict(a=1), Own(z=1)
+    obj = [(d, k, d.values(), d.items()) for d, k in
+           ((plain, plain.keys()), (ordered, ordered.keys()), (own, dict.keys(own)))], types.MappingProxyType(plain)
+    """,
+    """
+    views, proxy = obj
+    for mapping, keys, values, items in views:
+        mapping['new'] = 5
+        assert 'new' in keys and 5 in values and ('new', 5) in items and len(keys) == 2
+    assert proxy['new'] == 5
+    """,
+)
+CASES["views_in_their_own_dictionary"] = Case(
+    """
+    import types
+    d = {}
+    d['keys'], d['values'], d['proxy'] = d.keys(), d.values(), types.MappingProxyType(d)
+    obj = d['keys'], d
+    """,
+    """
+    keys, d = obj
+    assert d['keys'] is keys and list(keys) == ['keys', 'values', 'proxy'] and list(d['values'])[2]['proxy'] is d['proxy']
+    """,
+)
+CASES["memory_views_of_other_formats"] = Case(
+    """
+    import array, ctypes
+    obj = (memoryview(array.array('i')), memoryview(bytes(8)).cast('h', [2, 2])[0:0], memoryview(b'').cast('c'),
+           memoryview((ctypes.c_int * 3)(1, 2, 3)), memoryview(array.array('d', [1.5])).cast('B').cast('d', []))
+    """,
+    """
+    ints, rows, chars, numbers, scalar = obj
+    assert (len(ints), ints.format, rows.shape, rows.format, chars.format) == (0, 'i', (0, 2), 'h', 'c')
+    assert numbers.tolist() == [1, 2, 3] and not numbers.readonly and scalar.ndim == 0 and scalar.tolist() == 1.5
+    """,
+)
+CASES["weak_proxies"] = Case(
+    """
+    import weakref
+    class Node:
+        def __init__(self, parent=None):
+            self.parent, self.children = parent and weakref.proxy(parent), []
+        def add(self): self.children.append(Node(self)); return self
+        def __call__(self): return self
+    obj = Node().add().add()
+    other = Node()
+    obj.pair = weakref.proxy(other), other
+    """,
+    """
+    import gc, weakref
+    assert obj.pair[0] is obj.pair[1]
+    first, second = obj.children
+    assert first.parent is second.parent and weakref.getweakrefs(obj) == [first.parent] and first.parent() is obj
+    del obj
+    gc.collect()
+    try: first.parent.children
+    except ReferenceError: pass
+    else: raise AssertionError
+    """,
+)
+CASES["submodule_of_a_package_that_is_a_default"] = Case(
+    """
+    import xml.dom.minidom, concurrent.futures
+    def f(package=xml): return package.dom.minidom.parseString('<a/>').documentElement.tagName
+    def g(*, package=concurrent): return package.futures.Future
+    obj = f, g
+    """,
+    "f, g = obj\nassert f() == 'a' and g().__name__ == 'Future'",
+)
+
 if sys.version_info >= (3, 11):
     CASES["tvt"] = Case(
         """

@@ -68,6 +68,16 @@ def test_path_names_defaults_attributes_and_elements() -> None:
     assert "at partial" in refusal(f"import functools\nobj = functools.partial(print, {lock})")
 
 
+def test_path_goes_through_the_arguments_of_a_partial() -> None:
+    message = refusal("import functools, threading\nobj = functools.partial(print, 1, [threading.Lock()], end='')")
+    assert "at partial → [1] → [1] → [0]" in message
+
+
+def test_a_view_that_cannot_be_made_again_is_refused() -> None:
+    message = refusal("import ctypes\nobj = [memoryview((ctypes.c_int.__ctype_be__ * 3)())]")
+    assert message.startswith("cannot pickle a memoryview of the format '>i': ") and message.endswith(": at list → [0]")
+
+
 def test_spark_context_is_refused_with_path_and_hint() -> None:
     pytest.importorskip("pyspark")
     message = refusal(

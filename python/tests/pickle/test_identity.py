@@ -9,6 +9,7 @@ import textwrap
 import typing
 from pathlib import Path
 
+from forked import outcomes
 from fresh import CHILD, build, load_fresh
 
 from rudf import pickle as rudf_pickle
@@ -130,6 +131,23 @@ def factory(n):
     return Made
 sys.stdout.write(pickle.dumps([B, C(1), E.X | E.Y, factory(1), factory(2)]).hex())
 """
+
+
+def test_registry_forgets_how_often_it_gave_keys() -> None:
+    source = """
+import copyreg, pickle
+from rudf.pickle import dumps
+def make(n): return type("Made", (), {"n": n})
+living = [make(-1), make(-2)]
+before = [dumps(made) for made in living]
+for n in range(210_000): dumps(make(n))
+assert len(copyreg._rudf.counts) <= 110_000 and len(copyreg._rudf.keys_by_address) < 10_000
+assert [dumps(made) for made in living] == before
+assert all(pickle.loads(payload) is made for payload, made in zip(before, living))
+again = make(-2)
+assert dumps(again) != before[1] and pickle.loads(dumps(again)) is again
+"""
+    assert outcomes({"counts": source}) == {"counts": "ok"}
 
 
 def test_bytes_of_classes_do_not_depend_on_hash_seed_or_directory(tmp_path: Path) -> None:

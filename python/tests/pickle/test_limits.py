@@ -259,6 +259,20 @@ assert array.nbytes < len(payload) < array.nbytes + 2000 and grown < 1.15 * arra
     assert outcomes({"array": source}) == {"array": "ok"}
 
 
+def test_peak_memory_of_a_long_text_is_its_size() -> None:
+    source = """
+import resource
+from rudf.pickle import dumps
+text = "x" * 100_000_000
+dumps(lambda: 1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+payload = dumps(lambda: text)
+grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+assert len(text) < len(payload) < len(text) + 2000 and grown < 1.15 * len(text), grown / len(text)
+"""
+    assert outcomes({"text": source}) == {"text": "ok"}
+
+
 def test_out_of_band_buffers_are_not_copied() -> None:
     pytest.importorskip("numpy", exc_type=ImportError)
     source = """

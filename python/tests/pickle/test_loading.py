@@ -110,6 +110,14 @@ def test_code_of_another_version_is_refused_with_both_versions(protocol: int) ->
         pickle.loads(other)
 
 
+def test_errors_of_loading_can_be_pickled() -> None:
+    with pytest.raises(TypeError) as caught:
+        rudf_pickle.loads(None)
+    for payload in (pickle.dumps(caught.value), rudf_pickle.dumps(caught.value)):
+        error = pickle.loads(payload)
+        assert type(error) is pickle.UnpicklingError and error.args == caught.value.args
+
+
 def test_errors_of_the_objects_own_code_stay_what_they_are() -> None:
     class Rude:
         def __reduce__(self) -> tuple[object, ...]:

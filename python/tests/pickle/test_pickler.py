@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copyreg
 import gc
+import importlib
 import io
 import json
 import json.decoder
 import pickle
 import resource
 import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +126,25 @@ def test_what_ray_and_others_do_to_the_class_works() -> None:
         del rudf_pickle.CloudPickler.dispatch[Plain]
 
 
+def test_reducers_of_all_picklers_hold_for_dumps_too() -> None:
+    class Connection:
+        pass
+
+    function = lambda: Connection()  # noqa: E731
+    rudf_pickle.CloudPickler.dispatch[Connection] = lambda _: (str, ("connection",))
+    try:
+        assert pickle.loads(rudf_pickle.dumps([Connection(), function]))[0] == "connection"
+        assert pickle.loads(rudf_pickle.dumps(Connection(), 2, by_value=["json"])) == "connection"
+    finally:
+        del rudf_pickle.CloudPickler.dispatch[Connection]
+    assert isinstance(pickle.loads(rudf_pickle.dumps(Connection())), Connection)
+
+
+def test_by_value_is_no_single_name() -> None:
+    with pytest.raises(TypeError, match=r"write by_value=\['json'\]"):
+        rudf_pickle.dumps(len, by_value="json")
+
+
 def test_copyreg_is_followed_live() -> None:
     copyreg.pickle(Plain, lambda obj: (int, (obj.value,)))
     try:
@@ -175,6 +197,66 @@ def test_module_by_value_for_one_call_and_for_all() -> None:
     assert rudf_pickle.dumps(json.dumps) == by_reference
     with pytest.raises(ValueError, match="not registered"):
         rudf_pickle.unregister_pickle_by_value(json)
+
+
+def test_package_by_value_brings_its_submodules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "only_here"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").write_text("from . import tools\nVERSION = 1\n")
+    (package / "tools.py").write_text(
+        "import only_here.inner.deep\nCONSTANT = [7]\ndef helper(x): return x + CONSTANT[0]\n"
+        "def deep(): return only_here.inner.deep.value()\n"
+    )
+    (package / "inner" / "__init__.py").write_text("")
+    (package / "inner" / "deep.py").write_text("def value(): return 'deep'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+    try:
+        cases = {
+            "a function": (only_here.tools.deep, "assert obj() == 'deep'"),
+            "through the package": (lambda: only_here.tools.helper(2), "assert obj() == 9"),
+            "through a default": (lambda p=only_here: p.inner.deep.value(), "assert obj() == 'deep'"),
+            "the module": (only_here.tools, "assert obj.deep() == 'deep' and obj.CONSTANT == [7]"),
+        }
+        payloads = [
+            (name, rudf_pickle.dumps(obj, by_value=[only_here]), check) for name, (obj, check) in cases.items()
+        ]
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "only_here"]:
+            del sys.modules[name]
+    assert load_fresh(payloads) == dict.fromkeys(cases)
+
+
+def test_importable_bases_and_metaclasses_see_plain_attributes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugins_of_here.py").write_text(
+        "SEEN = {}\n"
+        "class Plugin:\n"
+        "    def __init_subclass__(cls, **keywords): SEEN[cls.name] = cls\n"
+        "class Meta(type):\n"
+        "    def __init__(cls, name, bases, namespace):\n"
+        "        if bases: SEEN[namespace['key']] = cls\n"
+        "class Keyed(metaclass=Meta): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = importlib.import_module("plugins_of_here")
+    try:
+        space = {"__name__": "__main__", "plugins": plugins}
+        exec(
+            "class Csv(plugins.Plugin):\n"
+            "    name, limits = 'csv', [1]\n"
+            "    def read(self): return self.name\n"
+            "class Json(plugins.Keyed):\n"
+            "    key = ('json', 1)\n",
+            space,
+        )
+        payload = rudf_pickle.dumps((space["Csv"], space["Json"]))
+    finally:
+        del sys.modules["plugins_of_here"]
+    # The fresh interpreter finds the module only from the second case on.
+    check = "csv, json = obj\nimport plugins_of_here as p\nassert p.SEEN == {'csv': csv, ('json', 1): json}\n"
+    check += "assert csv().read() == 'csv' and csv.limits == [1] and json.key == ('json', 1)"
+    path = f"import sys\nsys.path.append({str(tmp_path)!r})"
+    assert load_fresh([("path", rudf_pickle.dumps(None), path), ("classes", payload, check)]) == {"path": None, "classes": None}
 
 
 def test_a_million_nested_lists_and_a_long_linked_list_are_written() -> None:

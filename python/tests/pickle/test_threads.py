@@ -55,6 +55,19 @@ run(check, check, check, check, churn, churn, collect, seconds=2.0)
     assert outcomes({"modules": PRELUDE + source}) == {"modules": "ok"}
 
 
+def test_classes_keep_their_keys_while_others_come_and_go() -> None:
+    source = """
+class Shared:
+    def method(self): return 1
+expected = dumps(Shared)
+def check(): assert dumps(Shared) == expected
+def churn():
+    for _ in range(50): dumps([type("Short", (), {"n": n}) for n in range(40)])
+run(check, check, churn, churn, churn, seconds=3.0)
+"""
+    assert outcomes({"keys": PRELUDE + source}) == {"keys": "ok"}
+
+
 def test_containers_that_other_threads_change_are_no_crash() -> None:
     source = """
 class Slow:

@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
+use crate::enums::is_plain;
 use crate::frame::{Filler, Frame, Label, Role, Step};
 use crate::functions_ffi::{FunctionParts, in_class};
 use crate::global::Reference;
@@ -191,14 +192,20 @@ impl<'py> Saver<'py> {
             steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
             return Ok(());
         }
-        let is_abstract_base = metaclass.is_subclass(self.known.abstract_metaclass.bind(py))?;
-        if is_abstract_base {
+        if metaclass.is_subclass(self.known.abstract_metaclass.bind(py))? && !self.has_metaclass_between(&metaclass)? {
             steps.push(Step::Global("abc", "ABCMeta.__new__"));
         } else {
             steps.push(Step::Global("builtins", "type.__new__"));
         }
         steps.push(Step::Save(metaclass.into_any(), Role::Data, Label::Part("metaclass")));
         Ok(())
+    }
+
+    /// Whether `ABCMeta.__new__` would hand on to another metaclass's `__new__`: that of enums, for one.
+    fn has_metaclass_between(&self, metaclass: &Bound<'py, PyType>) -> PyResult<bool> {
+        let order = self.mro(metaclass)?;
+        let mut after = order.iter().skip_while(|class| !class.is(&self.known.abstract_metaclass)).skip(1);
+        Ok(after.next().is_some_and(|class| !class.is(self.py.get_type::<PyType>())))
     }
 
     /// Metaclasses whose `__new__` makes something else of the finished class: enums, typed dictionaries.
@@ -238,6 +245,15 @@ impl<'py> Saver<'py> {
             steps.push(Step::Name("__orig_bases__"));
             steps.push(Step::Save(bases, Role::Data, Label::Part("__orig_bases__")));
         }
+        if attributes.contains(intern!(py, "_abc_impl"))? && self.has_metaclass_between(&class.get_type())? {
+            // What `ABCMeta.__new__` would have given it.
+            steps.extend([
+                Step::Name("_abc_impl"),
+                Step::Global("builtins", "type"),
+                Step::Global("abc", "ABC._abc_impl"),
+                Step::Op(&[op::TUPLE1, op::REDUCE, op::EMPTY_TUPLE, op::REDUCE]),
+            ]);
+        }
         for (name, value) in attributes.iter() {
             if let Ok(name) = name.cast::<PyString>()
                 && let Ok(name) = name.to_str()
@@ -249,7 +265,42 @@ impl<'py> Saver<'py> {
                 steps.push(Step::Save(value, Role::Data, Label::Part(name)));
             }
         }
+        if !attributes.contains(intern!(py, "__slots__"))? && self.is_looked_at(class)? {
+            for (name, value) in attributes.iter() {
+                if let Ok(name) = name.cast_into::<PyString>()
+                    && !name.to_str()?.starts_with("__")
+                    && is_plain(&value)
+                {
+                    steps.push(Step::Text(name));
+                    steps.push(Step::Save(value, Role::Data, Label::Silent));
+                }
+            }
+        }
         self.check_bases(class)
+    }
+
+    /// Whether code that the receiver imports looks at the class when it is made: a base's `__init_subclass__`, or a metaclass.
+    /// It sees the plain attributes then, as names and keys to register by.
+    fn is_looked_at(&self, class: &Bound<'py, PyType>) -> PyResult<bool> {
+        let metaclass = class.get_type();
+        if !metaclass.is(self.py.get_type::<PyType>()) && !metaclass.is(&self.known.abstract_metaclass) {
+            return Ok(!self.builds_from_members(&metaclass)? && self.reference(metaclass.as_any())?.is_some());
+        }
+        if !self.has_subclass_hook(class) {
+            return Ok(false);
+        }
+        for base in self.mro(class)?.iter().skip(1) {
+            let base = base.cast_into::<PyType>()?;
+            let own = self.known.getters.class_dict.of_class(&base)?;
+            if own.contains(intern!(self.py, "__init_subclass__"))? && self.reference(base.as_any())?.is_some() {
+                // Those of `typing` look at the bases only.
+                let module = self.known.getters.class_module.of_class(&base)?;
+                if !base.is(self.py.get_type::<PyAny>()) && !module.eq("typing")? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The names of the slots, where `__slots__` was an iterator that is used up.

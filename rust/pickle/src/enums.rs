@@ -311,6 +311,6 @@ impl<'py> Saver<'py> {
 }
 
 /// Whether a value is a plain one or a tuple of such.
-fn is_plain(value: &Bound<'_, PyAny>) -> bool {
+pub(crate) fn is_plain(value: &Bound<'_, PyAny>) -> bool {
     is_leaf(value.as_borrowed()) || value.cast_exact::<PyTuple>().is_ok_and(|tuple| tuple.iter_borrowed().all(is_leaf))
 }

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyMemoryError, PyNotImplementedError, PyRecursionError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use crate::facts::place;
 use crate::frame::{Elements, Frame, Label, Role};
@@ -150,14 +150,20 @@ fn root_name(root: &Bound<'_, PyAny>) -> String {
         .unwrap_or_else(|| "object".to_owned())
 }
 
+/// Whether a state is of the kind that `copyreg` makes: attributes in two dictionaries.
+fn is_state_of_slots(state: &Bound<'_, PyTuple>) -> bool {
+    state.len() == 2 && state.iter_borrowed().all(|part| part.is_none() || part.is_exact_instance_of::<PyDict>())
+}
+
 /// The step that a frame is taking.
 pub(crate) fn step<'f, 'py>(frame: &'f Frame<'py>) -> Option<PathStep<'f, 'py>> {
     match frame {
         Frame::List(_, next, _) => next.checked_sub(1).map(PathStep::Index),
-        Frame::Tuple(_, next, role) => match role {
+        Frame::Tuple(tuple, next, role) => match role {
             Role::Data => next.checked_sub(1).map(PathStep::Index),
             Role::Arguments => (*next > 0).then_some(PathStep::Argument(*next)),
-            Role::State => None,
+            Role::State if is_state_of_slots(tuple) => None,
+            Role::State => next.checked_sub(1).map(PathStep::Index),
         },
         Frame::Dict(dict) => {
             let key = dict.key.as_ref()?;

@@ -192,7 +192,8 @@ impl<'py> Saver<'py> {
             return Ok(());
         }
         let Ok(name) = value.getattr(intern!(self.py, "__name__"))?.extract::<String>() else { return Ok(()) };
-        if !self.modules.contains(&name)? {
+        // Those of a package that goes by value travel with it.
+        if !self.modules.contains(&name)? || self.options.is_by_value(&name) {
             return Ok(());
         }
         let mut packages = vec![name];
@@ -212,6 +213,16 @@ impl<'py> Saver<'py> {
             }
         }
         Ok(())
+    }
+
+    /// The same for packages that are defaults of parameters.
+    fn submodules_in(&mut self, defaults: &Bound<'py, PyAny>, facts: &CodeFacts) -> PyResult<()> {
+        if let Ok(values) = defaults.cast_exact::<PyTuple>() {
+            return values.iter().try_for_each(|value| self.submodules(&value, facts));
+        }
+        defaults
+            .cast_exact::<PyDict>()
+            .map_or(Ok(()), |named| named.values().iter().try_for_each(|value| self.submodules(&value, facts)))
     }
 
     /// Writes the tuple of cells. Cells with plain contents are complete; the others are filled by `steps`.
@@ -364,6 +375,7 @@ impl<'py> Saver<'py> {
         }
         for (key, value) in [("__defaults__", parts.defaults()?), ("__kwdefaults__", parts.keyword_defaults()?)] {
             if let Some(value) = value {
+                self.submodules_in(&value, facts)?;
                 slots.push((key, value));
             }
         }

@@ -18,6 +18,7 @@ pub(crate) struct Known {
     pub(crate) method: Py<PyType>,
     pub(crate) pickle_buffer: Py<PyType>,
     pub(crate) weak_reference: Py<PyType>,
+    pub(crate) weak_proxies: [Py<PyType>; 2],
     pub(crate) getset: Py<PyType>,
     pub(crate) slot: Py<PyType>,
     pub(crate) abstract_metaclass: Py<PyType>,
@@ -70,6 +71,8 @@ impl Known {
         let object = builtins.getattr("object")?;
         let compat = py.import("_compat_pickle")?;
         let class = |name: &str| -> PyResult<Py<PyType>> { Ok(types.getattr(name)?.cast_into::<PyType>()?.unbind()) };
+        let weakref = py.import("_weakref")?;
+        let weak = |name: &str| -> PyResult<Py<PyType>> { Ok(weakref.getattr(name)?.cast_into::<PyType>()?.unbind()) };
         let builtin =
             |name: &str| -> PyResult<Py<PyType>> { Ok(builtins.getattr(name)?.cast_into::<PyType>()?.unbind()) };
         Ok(Self {
@@ -80,7 +83,8 @@ impl Known {
             module: class("ModuleType")?,
             method: class("MethodType")?,
             pickle_buffer: pickle.getattr("PickleBuffer")?.cast_into::<PyType>()?.unbind(),
-            weak_reference: py.import("_weakref")?.getattr("ref")?.cast_into::<PyType>()?.unbind(),
+            weak_reference: weak("ref")?,
+            weak_proxies: [weak("ProxyType")?, weak("CallableProxyType")?],
             getset: class("GetSetDescriptorType")?,
             slot: class("MemberDescriptorType")?,
             abstract_metaclass: py.import("abc")?.getattr("ABCMeta")?.cast_into::<PyType>()?.unbind(),

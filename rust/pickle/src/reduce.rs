@@ -36,8 +36,13 @@ pub(crate) enum TypePlan<'py> {
     /// An exception, which does not tell its cause.
     Exception,
     WeakReference,
+    WeakProxy,
     Ellipsis,
 }
+
+/// What `staticmethod` and `classmethod` take over from their function.
+const OF_THE_FUNCTION: &[&str] =
+    &["__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__annotate__"];
 
 impl<'py> Saver<'py> {
     /// Any object that is neither a container nor a function nor a class.
@@ -92,15 +97,8 @@ impl<'py> Saver<'py> {
             TypePlan::Builtin => self.builtin(obj),
             TypePlan::Exception => self.exception(obj, class),
             TypePlan::WeakReference => self.weak_reference(obj),
-            TypePlan::Wrapper(name) => {
-                let function = obj.getattr(intern!(py, "__func__"))?;
-                Ok(Some(Frame::script(vec![
-                    Step::Global("builtins", name),
-                    Step::Save(function, Role::Data, Label::Silent),
-                    Step::Op(&[op::TUPLE1, op::REDUCE]),
-                    Step::Memoize(obj.clone()),
-                ])))
-            }
+            TypePlan::WeakProxy => self.weak_proxy(obj),
+            TypePlan::Wrapper(name) => self.wrapper(obj, name),
             TypePlan::Property => self.property(obj),
             TypePlan::Ellipsis => {
                 let name = if obj.is(&self.known.ellipsis) { "Ellipsis" } else { "NotImplemented" };
@@ -149,6 +147,9 @@ impl<'py> Saver<'py> {
         }
         if class.is(&known.weak_reference) {
             return Ok(TypePlan::WeakReference);
+        }
+        if known.weak_proxies.iter().any(|proxy| class.is(proxy)) {
+            return Ok(TypePlan::WeakProxy);
         }
         if let Some(reducers) = self.options.reducers
             && let Some(reducer) = reducers.always.bind(py).get_item(class)?
@@ -505,6 +506,53 @@ impl<'py> Saver<'py> {
             steps.push(Step::Op(&[op::TUPLE2, op::REDUCE]));
         }
         steps.push(Step::Memoize(reference.clone()));
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// A weak proxy: one again where its object stands in the pickle already, as that of a child does for its parent; else
+    /// the object, as in the standard library.
+    fn weak_proxy(&mut self, proxy: &Bound<'py, PyAny>) -> Rest<'py> {
+        let py = self.py;
+        // Asked for an attribute, it gives that of its object.
+        let method = proxy.getattr(intern!(py, "__sizeof__"))?;
+        let object = method.getattr_opt(intern!(py, "__self__"))?;
+        let again = py.import("_weakref")?.getattr("proxy")?;
+        // There is one proxy of an object, but for those with a callback, which do not show it.
+        let Some(object) = object.filter(|object| again.call1((object,)).is_ok_and(|again| again.is(proxy))) else {
+            let reduced = proxy.call_method1(intern!(py, "__reduce_ex__"), (self.options.protocol,))?;
+            return self.save_reduced(proxy, &reduced);
+        };
+        let steps = match self.memo.get(&object) {
+            Some(number) => vec![
+                Step::Global("_weakref", "proxy"),
+                Step::Get(number),
+                Step::Op(&[op::TUPLE1, op::REDUCE]),
+                Step::Memoize(proxy.clone()),
+            ],
+            None => vec![Step::Save(object, Role::Data, Label::Silent), Step::Memoize(proxy.clone())],
+        };
+        Ok(Some(Frame::script(steps)))
+    }
+
+    /// `staticmethod` and `classmethod`: around their function, with the attributes that did not come from that.
+    fn wrapper(&mut self, wrapper: &Bound<'py, PyAny>, name: &'static str) -> Rest<'py> {
+        let py = self.py;
+        let function = wrapper.getattr(intern!(py, "__func__"))?;
+        let mut steps = vec![
+            Step::Global("builtins", name),
+            Step::Save(function, Role::Data, Label::Silent),
+            Step::Op(&[op::TUPLE1, op::REDUCE]),
+            Step::Memoize(wrapper.clone()),
+        ];
+        let own = wrapper.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?.copy()?;
+        for name in OF_THE_FUNCTION {
+            if own.contains(name)? {
+                own.del_item(name)?;
+            }
+        }
+        if !own.is_empty() {
+            steps.extend([Step::Save(own.into_any(), Role::State, Label::Silent), Step::Op(&[op::BUILD])]);
+        }
         Ok(Some(Frame::script(steps)))
     }
 

@@ -1,5 +1,5 @@
 # The registry of classes in a process that pickles: what receivers have in `copyreg` (see `receiver.py`), and the keys
-# of the classes that were defined here, which no load changes. `tracking.rs` gives the keys.
+# of the classes that were defined here, which no load changes. `tracking.rs` gives the keys, and `tidy`.
 
 import copyreg
 from types import SimpleNamespace
@@ -9,12 +9,8 @@ class Classes(dict):
     def __init__(self, known):
         self.own, self.keys_by_address, self.counts = set(), {}, {}
         super().__init__(known)
-        self.note()
-
-    def note(self):
         living = [(key, reference()) for key, reference in list(self.items())]
         self.keys_by_address.update((id(obj), key) for key, obj in living if obj is not None)
-        return {key for key, obj in living if obj is not None}
 
     # A load sets a class, unless there is one.
     def setdefault(self, key, reference):
@@ -24,7 +20,7 @@ class Classes(dict):
         if found is reference:
             self.own.discard(key)
             self.keys_by_address[id(reference())] = key
-            self.tidy()
+            tidy(self)
         return found
 
     # A load looks for a class by its key, and asks with a tuple what it may fill: a class of the process's own is passed
@@ -36,12 +32,6 @@ class Classes(dict):
             return SimpleNamespace() if len(key) == 1 else type("forgotten", (), {})
         found = super().get(key)
         return default if found is None or found() is None else found
-
-    def tidy(self):
-        if len(self.keys_by_address) > 2 * len(self) + 1000:
-            # Most of them are gone.
-            self.keys_by_address.clear()
-            self.own &= self.note()
 
 
 classes = copyreg.__dict__[NAME] = Classes(copyreg.__dict__.get(NAME, {}))

@@ -332,7 +332,7 @@ impl<'py> Saver<'py> {
     fn string(&mut self, obj: &Bound<'py, PyAny>) -> PyResult<()> {
         let text = obj.cast::<PyString>()?;
         match text.to_str() {
-            Ok(utf8) => self.writer.text(utf8.as_bytes()),
+            Ok(utf8) => self.writer.text_object(text, utf8.as_bytes()),
             Err(_) => {
                 let encoded = text.call_method1(intern!(self.py, "encode"), ("utf-8", "surrogatepass"))?;
                 self.writer.text(encoded.cast::<PyBytes>()?.as_bytes());

@@ -3,6 +3,8 @@
 //! A key is made from what the class is (its names, its code, its plain attributes) and a number that tells apart equal
 //! classes of one process; so the same program gives the same keys in every run.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -23,6 +25,12 @@ const REGISTRY: &str = include_str!("registry.py");
 
 /// The name of the registry in `copyreg`.
 const NAME: &str = "_rudf";
+
+/// Of more digests than these is not remembered how many keys they were given.
+const MOST_COUNTS: usize = 100_000;
+
+/// What a digest that is not remembered begins to count at: no number was given twice.
+static FIRST: AtomicU64 = AtomicU64::new(0);
 
 /// The functions of the receiver's half.
 const HELPERS: [&str; 2] = ["shielded", "member"];
@@ -75,6 +83,7 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
             let space = PyDict::new(py);
             space.set_item("__name__", "rudf.pickle")?;
             space.set_item("NAME", NAME)?;
+            space.set_item("tidy", wrap_pyfunction!(tidy, py)?)?;
             py.import("builtins")?.getattr("exec")?.call1((source, &space))?;
             Ok(space)
         };
@@ -102,6 +111,41 @@ fn registry(py: Python<'_>) -> PyResult<&'static Registry> {
             helpers,
         })
     })
+}
+
+/// Makes room in the registry of this process where most of what it notes is gone.
+///
+/// Here and not in `registry.py`: while it goes through its tables no Python code runs, so no other thread finds a class that
+/// lives without its key, and gives it another one.
+#[pyfunction]
+fn tidy(classes: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = classes.py();
+    let references = classes.cast::<PyDict>()?;
+    let keys = classes.getattr(intern!(py, "keys_by_address"))?.cast_into::<PyDict>()?;
+    if keys.len() > 2 * references.len() + 1000 {
+        for (address, _) in keys.copy()?.iter() {
+            // Another class may be at this address by now.
+            let Some(key) = keys.get_item(&address)? else { continue };
+            if !references.contains(key)? {
+                keys.del_item(address)?;
+            }
+        }
+        let own = classes.getattr(intern!(py, "own"))?.cast_into::<PySet>()?;
+        let all: Vec<_> = own.iter().collect();
+        for key in all {
+            if !references.contains(&key)? {
+                own.discard(key)?;
+            }
+        }
+    }
+    let counts = classes.getattr(intern!(py, "counts"))?.cast_into::<PyDict>()?;
+    if counts.len() > MOST_COUNTS {
+        for count in counts.values() {
+            FIRST.fetch_max(count.extract()?, Ordering::Relaxed);
+        }
+        counts.clear();
+    }
+    Ok(())
 }
 
 /// The shortest table of lines that `traceback` can read: no part of the code has a line. Its layout is that of CPython's
@@ -309,7 +353,12 @@ impl<'py> Saver<'py> {
         }
         let digest = PyString::new(py, &digest(self)?.text());
         let counts = known.counts.bind(py);
-        let next = || -> PyResult<u64> { counts.get_item(&digest)?.map_or(Ok(0), |count| count.extract()) };
+        let next = || -> PyResult<u64> {
+            match counts.get_item(&digest)? {
+                Some(count) => count.extract(),
+                None => Ok(FIRST.load(Ordering::Relaxed)),
+            }
+        };
         loop {
             let count = next()?;
             let key = if count == 0 { digest.clone() } else { PyString::new(py, &format!("{digest}.{count}")) };
@@ -326,19 +375,9 @@ impl<'py> Saver<'py> {
             known.own.bind(py).add(&key)?;
             known.references.bind(py).set_item(&key, reference)?;
             known.keys.bind(py).set_item(obj.as_ptr() as usize, &key)?;
-            self.tidy(known)?;
+            tidy(known.classes.bind(py))?;
             return Ok(key);
         }
-    }
-
-    /// Makes room among the keys now and then.
-    fn tidy(&self, known: &Registry) -> PyResult<()> {
-        let py = self.py;
-        let classes = known.classes.bind(py);
-        if known.keys.bind(py).len() > 2 * known.references.bind(py).len() + 1000 {
-            classes.call_method0(intern!(py, "tidy"))?;
-        }
-        Ok(())
     }
 
     /// Has the pickler of PySpark know the key in this process, too: what its workers send back names the class by it.

@@ -1,10 +1,10 @@
 //! The byte stream: opcodes with their arguments, cut into frames as PEP 3154 asks.
 //!
-//! Large byte strings are not copied here: they are held and copied once, when the result is put together.
+//! Large strings and byte strings are not copied here: they are held and copied once, when the result is put together.
 
 use pyo3::exceptions::{PyMemoryError, PyOverflowError};
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes};
+use pyo3::types::{PyByteArray, PyBytes, PyString};
 
 use crate::buffer::Buffer;
 use crate::memory;
@@ -21,6 +21,7 @@ const BEGIN: usize = 2;
 /// Bytes that belong at an offset of the stream, held instead of copied.
 enum Held<'py> {
     Bytes(Bound<'py, PyBytes>),
+    Text(Bound<'py, PyString>),
     Buffer(Buffer<'py>),
 }
 
@@ -28,6 +29,8 @@ impl Held<'_> {
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Bytes(bytes) => bytes.as_bytes(),
+            // It was asked for before, and the string keeps it.
+            Self::Text(text) => text.to_str().unwrap_or_default().as_bytes(),
             Self::Buffer(buffer) => buffer.bytes(),
         }
     }
@@ -234,6 +237,16 @@ impl<'py> Writer<'py> {
         let mut header = [0; 9];
         let header = sized_header(&mut header, op::BINUNICODE, op::BINUNICODE8, len);
         self.large(header, utf8);
+    }
+
+    /// A `str` object, whose UTF-8 is `utf8`.
+    pub(crate) fn text_object(&mut self, object: &Bound<'py, PyString>, utf8: &[u8]) {
+        if utf8.len() < FRAME_TARGET {
+            return self.text(utf8);
+        }
+        let mut header = [0; 9];
+        let header = sized_header(&mut header, op::BINUNICODE, op::BINUNICODE8, utf8.len());
+        self.hold(header, Held::Text(object.clone()));
     }
 
     /// A `bytes` object; protocol 3 and later.

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyBaseException, PyKeyError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{IntoPyDict, PyDict, PyIterator, PyList, PyString, PyTuple, PyType};
 
 use crate::frame::{Elements, ElementsFrame, Frame, Label, Role, Step};
 use crate::functions_ffi::in_class;
@@ -544,14 +544,13 @@ impl<'py> Saver<'py> {
             Step::Op(&[op::TUPLE1, op::REDUCE]),
             Step::Memoize(wrapper.clone()),
         ];
-        let own = wrapper.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?.copy()?;
-        for name in OF_THE_FUNCTION {
-            if own.contains(name)? {
-                own.del_item(name)?;
-            }
-        }
-        if !own.is_empty() {
-            steps.extend([Step::Save(own.into_any(), Role::State, Label::Silent), Step::Op(&[op::BUILD])]);
+        let attributes = wrapper.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
+        let own = |name: &Bound<'py, PyAny>| {
+            !name.cast::<PyString>().is_ok_and(|name| name.to_str().is_ok_and(|name| OF_THE_FUNCTION.contains(&name)))
+        };
+        if attributes.iter().any(|(name, _)| own(&name)) {
+            let state = attributes.iter().filter(|(name, _)| own(name)).into_py_dict(py)?;
+            steps.extend([Step::Save(state.into_any(), Role::State, Label::Silent), Step::Op(&[op::BUILD])]);
         }
         Ok(Some(Frame::script(steps)))
     }

@@ -91,7 +91,7 @@ fn nested_and_rarer_types_give_the_same_with_python_embedded() {
 
 #[test]
 fn stock_functions_of_all_kinds_give_the_same_on_both_paths() {
-    same_answers("kinds_differential", LOCAL, PROCESS, "kinds-local", (0, 3), 450);
+    same_answers("kinds_differential", LOCAL, PROCESS, "kinds-local", (0, 4), 560);
 }
 
 #[test]

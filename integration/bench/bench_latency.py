@@ -3,7 +3,8 @@
 - *warm*: a query over one row in a session that has run it before; the wait is what it takes over the same query without
   a Python function;
 - *first*: the same in a session that has just been started, with and without a function in sessions of their own;
-- *two tasks*: rows a second of a row function with two tasks at once over those of one task alone;
+- *two tasks*: rows a second of a row function with two tasks at once over those of one task alone; without Spark, of two
+  Python processes, which is what the machine's cores give;
 - *memory*: resident and proportional set size of the process that runs the function.
 """
 
@@ -138,18 +139,37 @@ def first(repeats: int) -> dict[str, Any]:
     )
 
 
+#: Computes as `busy_row_function` does, without Spark, and prints how long that took.
+ALONE = """
+import sys, time
+start = time.perf_counter()
+for v in range(int(sys.argv[1])):
+    for _ in range(20):
+        v ^= v >> 3
+print(time.perf_counter() - start)
+"""
+
+
+def alone(processes: int, rows: int) -> float:
+    """Seconds that Python processes take at once for so many rows each."""
+    command = [sys.executable, "-c", ALONE, str(rows)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
+    return max(float(process.communicate()[0]) for process in started)
+
+
 def tasks_at_once(spark: SparkSession, rows: int, repeats: int) -> list[dict[str, Any]]:
     """Rows a second of two tasks at once over those of one, where each has as many rows."""
     udfs = sides(busy_row_function)
     times: dict[tuple[str, int], list[float]] = {}
     for repeat in range(repeats + 1):
         for tasks in (1, 2):
+            times.setdefault(("none", tasks), []).append(alone(tasks, rows))
             for name, udf in udfs.items():
                 seconds = run(spark.range(0, rows * tasks, 1, tasks).select(udf("id")))
                 if repeat:
                     times.setdefault((name, tasks), []).append(seconds)
     median = {key: statistics.median(seconds) for key, seconds in times.items()}
-    speedup = {name: 2 * median[name, 1] / median[name, 2] for name in udfs}
+    speedup = {name: 2 * median[name, 1] / median[name, 2] for name in ("none", *udfs)}
     return [{"case": "two tasks over one", "unit": "x"} | speedup]
 
 
@@ -171,7 +191,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=30, help="warm queries; the others run a tenth as often")
-    parser.add_argument("--rows", type=int, default=300_000, help="rows of each task")
+    parser.add_argument("--rows", type=int, default=4_000_000, help="rows of each task; what a query costs by itself must not count")
     parser.add_argument("--only", help="warm, first, tasks or memory")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--first", help=argparse.SUPPRESS)

@@ -191,7 +191,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=30, help="warm queries; the others run a tenth as often")
-    parser.add_argument("--rows", type=int, default=4_000_000, help="rows of each task; what a query costs by itself must not count")
+    parser.add_argument(
+        "--rows", type=int, default=4_000_000, help="rows of each task; what a query costs by itself must not count"
+    )
     parser.add_argument("--only", help="warm, first, tasks or memory")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     parser.add_argument("--first", help=argparse.SUPPRESS)

@@ -56,6 +56,8 @@ pub(crate) fn hash(text: &[u8]) -> u64 {
 
 /// Tables below this many entries grow by less than what is always left.
 const SMALL_TABLE: usize = 1 << 12;
+/// Tables of more entries than this are only doubled.
+const LARGE_TABLE: usize = 1 << 16;
 
 /// Makes room for one more entry; false where there is no memory for it.
 #[inline]
@@ -63,9 +65,11 @@ fn has_room<K: Eq + Hash, V>(map: &mut FastMap<K, V>) -> bool {
     map.len() < map.capacity() || grow(map)
 }
 
+/// Fourfold, as long as that is not much: putting entries from one table into the next is most of what a table costs.
 #[cold]
 fn grow<K: Eq + Hash, V>(map: &mut FastMap<K, V>) -> bool {
-    map.try_reserve(1).is_ok() && (map.len() < SMALL_TABLE || memory::has_headroom())
+    let more = if map.len() < LARGE_TABLE { 2 * map.len() + 1 } else { 1 };
+    map.try_reserve(more).is_ok() && (map.len() < SMALL_TABLE || memory::has_headroom())
 }
 
 pub(crate) type FastMap<K, V> = HashMap<K, V, BuildHasherDefault<AddressHasher>>;
@@ -124,13 +128,15 @@ impl Memo {
     }
 
     /// Leaves the tables to the next dump of this thread.
-    pub(crate) fn retire(mut self) {
+    pub(crate) fn retire(mut self, py: Python<'_>) {
+        // Letting go of objects can run Python code, which may pickle something: it finds no tables here.
+        for obj in self.kept.drain(..) {
+            obj.drop_ref(py);
+        }
         let is_small = self.by_address.capacity().max(self.by_text.capacity()).max(self.kept.capacity()) <= MAX_SPARE;
         if !is_small || self.texts.capacity() > 16 * MAX_SPARE {
             return;
         }
-        // Letting go of objects can run Python code, which may pickle something: it finds no tables here.
-        self.kept.clear();
         self.by_address.clear();
         self.by_text.clear();
         self.texts.clear();

@@ -49,7 +49,7 @@ pub(crate) fn pickle_dumps<'py>(
     let mut saver = Saver::new(py, options, Memo::fresh())?;
     saver.run(obj)?;
     let payload = saver.writer.finish(py, b"");
-    saver.memo.retire();
+    saver.memo.retire(py);
     payload
 }
 

@@ -174,30 +174,45 @@ impl<'py> Writer<'py> {
         self.bytes(&[opcode, a, b, c, d]);
     }
 
+    /// So few bytes that their copy is no call, where lists of numbers are written.
+    #[inline(always)]
+    fn few<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.open_frame();
+        if N <= self.out.capacity() - self.out.len() || self.grow(N) {
+            self.out.extend_from_slice(&bytes);
+        }
+    }
+
     /// An integer that fits 64 bits.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn int(&mut self, value: i64) {
         if let Ok(byte) = u8::try_from(value) {
-            self.bytes(&[op::BININT1, byte]);
+            self.few([op::BININT1, byte]);
         } else if let Ok(short) = u16::try_from(value) {
             let [low, high] = short.to_le_bytes();
-            self.bytes(&[op::BININT2, low, high]);
+            self.few([op::BININT2, low, high]);
         } else if let Ok(int) = i32::try_from(value) {
             let [a, b, c, d] = int.to_le_bytes();
-            self.bytes(&[op::BININT, a, b, c, d]);
+            self.few([op::BININT, a, b, c, d]);
         } else {
-            let bytes = value.to_le_bytes();
-            let mut len = 8;
-            // Drop bytes that only repeat the sign.
-            while len > 1 {
-                let sign = if bytes[len - 2] & 0x80 == 0 { 0x00 } else { 0xff };
-                if bytes[len - 1] != sign {
-                    break;
-                }
-                len -= 1;
-            }
-            self.short_long(&bytes[..len]);
+            self.long_of(value);
         }
+    }
+
+    /// An integer of more than 32 bits.
+    #[cold]
+    fn long_of(&mut self, value: i64) {
+        let bytes = value.to_le_bytes();
+        let mut len = 8;
+        // Drop bytes that only repeat the sign.
+        while len > 1 {
+            let sign = if bytes[len - 2] & 0x80 == 0 { 0x00 } else { 0xff };
+            if bytes[len - 1] != sign {
+                break;
+            }
+            len -= 1;
+        }
+        self.short_long(&bytes[..len]);
     }
 
     /// An integer of up to 255 bytes as little-endian two's complement.

@@ -15,8 +15,8 @@ use rudf_columns::{
 use rudf_segment::{message::Settings, progress};
 
 use crate::{
-    error::{Place, SessionError, python_error},
-    row::{Calls, RowFunction},
+    error::{SessionError, python_error},
+    row::{Batch, Calls, RowFunction},
     session::Function,
 };
 
@@ -53,16 +53,14 @@ impl PickledFunction {
     pub(crate) fn evaluate(
         &self,
         py: Python<'_>,
-        arrays: &[ArrayData],
-        types: &[SparkType],
-        rows: usize,
-        batch: usize,
+        batch: &Batch<'_>,
         settings: &Settings,
     ) -> Result<[ArrayData; 2], SessionError> {
-        let readers = self.row.readers(py, arrays, types);
+        let rows = batch.rows;
+        let readers = self.row.readers(py, batch);
         let times = &self.row.maker.times;
         let result_type = &self.row.function.result_type;
-        let fail = |error: PyErr, row: usize| self.row.failure(py, error, Place { batch, row: Some(row) }, settings);
+        let fail = |error: PyErr, row: usize| self.row.failure(py, error, batch.place(row), settings);
         times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut calls = Calls::new(&self.row, &readers);
         let mut values = ResultColumn::exact(&result_type.internal(), rows, times);

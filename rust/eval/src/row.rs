@@ -24,6 +24,23 @@ use crate::{
     session::Function,
 };
 
+/// One batch, as functions of rows take it.
+pub(crate) struct Batch<'a> {
+    /// The columns of the session, of `rows` values each.
+    pub(crate) arrays: &'a [ArrayData],
+    pub(crate) types: &'a [SparkType],
+    pub(crate) rows: usize,
+    /// How many batches came before it.
+    pub(crate) number: usize,
+}
+
+impl Batch<'_> {
+    /// Where a row of it is, for errors.
+    pub(crate) fn place(&self, row: usize) -> Place {
+        Place { batch: self.number, row: Some(row) }
+    }
+}
+
 /// `PyObject_Vectorcall` of PEP 590: the callable, its arguments, their number with a flag, the names of the last ones.
 type Vectorcall = unsafe extern "C" fn(
     *mut ffi::PyObject,
@@ -121,18 +138,16 @@ impl RowFunction {
     pub(crate) fn evaluate(
         &self,
         py: Python<'_>,
-        arrays: &[ArrayData],
-        types: &[SparkType],
-        rows: usize,
-        batch: usize,
+        batch: &Batch<'_>,
         settings: &Settings,
     ) -> Result<ArrayData, SessionError> {
-        let readers = self.readers(py, arrays, types);
+        let rows = batch.rows;
+        let readers = self.readers(py, batch);
         let times = &self.maker.times;
         let result_type = &self.function.result_type;
         let mut results = ResultColumn::new(result_type, &settings.session_time_zone, rows, times);
         let mut calls = Calls::new(self, &readers);
-        let fail = |error: PyErr, row: usize| self.failure(py, error, Place { batch, row: Some(row) }, settings);
+        let fail = |error: PyErr, row: usize| self.failure(py, error, batch.place(row), settings);
         times.refresh(py).map_err(|error| fail(error, 0))?;
         let mut foreign = None;
         let progress = progress::of_this_process();
@@ -159,20 +174,17 @@ impl RowFunction {
         self.coerce(py, &values, settings).map_err(|error| {
             // Which row it was is worth a second pass; that it fails too takes nothing from the error.
             let row = self.coercion(py, "first_refused", &values, settings).and_then(|row| row.extract());
-            let place = Place { batch, row: row.unwrap_or_default() };
+            let place = Place { batch: batch.number, row: row.unwrap_or_default() };
             python_error(py, error, &self.function.name, Some(place), settings)
         })
     }
 
     /// One reader an argument.
-    pub(crate) fn readers<'a>(
-        &'a self,
-        py: Python<'_>,
-        arrays: &'a [ArrayData],
-        types: &[SparkType],
-    ) -> Vec<ColumnReader<'a>> {
+    pub(crate) fn readers<'a>(&'a self, py: Python<'_>, batch: &Batch<'a>) -> Vec<ColumnReader<'a>> {
         let columns = self.function.columns.iter();
-        columns.map(|column| ColumnReader::new(py, &arrays[*column], &types[*column], &self.maker)).collect()
+        columns
+            .map(|column| ColumnReader::new(py, &batch.arrays[*column], &batch.types[*column], &self.maker))
+            .collect()
     }
 
     /// What an error that a function raised at `place` is to the user.

@@ -16,7 +16,7 @@ use crate::{
     error::{Place, SessionError, python_error},
     keep::{self, Kept},
     pickled::PickledFunction,
-    row::RowFunction,
+    row::{Batch, RowFunction},
     stream::{BatchReader, StreamFunctions},
     vectorized::VectorizedFunctions,
 };
@@ -134,11 +134,12 @@ impl Session {
         rows: usize,
         number: usize,
     ) -> Result<Vec<ArrayData>, SessionError> {
+        let batch = Batch { arrays: &arrays, types: &self.inputs, rows, number };
         match &mut self.functions {
             Functions::Rows(functions) => {
                 let each = functions.iter().enumerate().map(|(index, function)| {
                     progress::of_this_process().begin_function(index);
-                    function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings)
+                    function.evaluate(py, &batch, &self.settings)
                 });
                 each.collect()
             }
@@ -146,7 +147,7 @@ impl Session {
                 let mut results = Vec::with_capacity(2 * functions.len());
                 for (index, function) in functions.iter().enumerate() {
                     progress::of_this_process().begin_function(index);
-                    results.extend(function.evaluate(py, &arrays, &self.inputs, rows, number, &self.settings)?);
+                    results.extend(function.evaluate(py, &batch, &self.settings)?);
                 }
                 Ok(results)
             }

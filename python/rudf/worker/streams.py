@@ -496,24 +496,27 @@ class _Output:
 
     def put(self, batch: pa.RecordBatch) -> None:
         """Take one batch of results."""
+        self._check_schema(batch)
+        columns = self._columns(batch)
+        if batch.num_rows:
+            self._append(columns, batch.num_rows)
+
+    def _check_schema(self, batch: pa.RecordBatch) -> None:
         if self._schema is None:
             self._schema = batch.schema
         elif not self._schema.equals(batch.schema):
             # What PySpark's writer of the stream says.
             raise pa.ArrowInvalid("Tried to write record batch with different schema")
-        columns = self._columns(batch)
-        if batch.num_rows:
-            self._append(columns, batch.num_rows)
 
     def _columns(self, batch: pa.RecordBatch) -> list[pa.Array]:
         return _fitted(batch.columns, self._types)
 
-    def _append(self, columns: list[pa.Array], rows: int) -> None:
+    def _append(self, columns: list[pa.Array], rows: int, size: int | None = None) -> None:
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append(columns)
         self._rows += rows
-        self._bytes += sum(column.nbytes for column in columns)
+        self._bytes += sum(column.nbytes for column in columns) if size is None else size
         if (
             self._rows >= _ENOUGH_ROWS
             or self._bytes >= _ENOUGH_BYTES
@@ -570,7 +573,7 @@ class _AlignedOutput(_Output):
     def expect(self, rows: int) -> None:
         self._expected.append(rows)
 
-    def _append(self, columns: list[pa.Array], rows: int) -> None:
+    def _append(self, columns: list[pa.Array], rows: int, size: int | None = None) -> None:
         self._waiting.append(columns)
         self._rows += rows
         self.flush()
@@ -625,8 +628,8 @@ class _TableOutput(_StructOutput):
         #: Columns of batches, how many rows they have, and how many of these have had their results.
         self._rows_of: deque[tuple[list[pa.Array], int]] = deque()
         self._done = 0
-        #: Of each batch of results that waits, the columns beside it.
-        self._beside: list[list[pa.Array]] = []
+        #: Of the results that wait: columns of a batch, rows of it, and how many results belong to each of the rows.
+        self._beside: list[tuple[list[pa.Array], list[int], list[int]]] = []
 
     def expect_rows(self, columns: list[pa.Array], rows: int) -> None:
         if rows:
@@ -634,14 +637,20 @@ class _TableOutput(_StructOutput):
 
     def put(self, batch: pa.RecordBatch) -> None:
         self._note_results(batch.num_rows)
-        super().put(batch)
+        self._check_schema(batch)
+        # Converted when many have come together: most rows have few results.
+        if batch.num_rows:
+            self._append(batch.columns, batch.num_rows, batch.get_total_buffer_size())
 
     def _note_results(self, count: int) -> None:
         """Have the columns of the next row beside so many results."""
         columns, row = self._next_row()
         if count:
-            index = pa.array(np.full(count, row))
-            self._beside.append([column.take(index) for column in columns])
+            if not self._beside or self._beside[-1][0] is not columns:
+                self._beside.append((columns, [], []))
+            _, rows, counts = self._beside[-1]
+            rows.append(row)
+            counts.append(count)
 
     def _next_row(self) -> tuple[list[pa.Array], int]:
         while len(self._rows_of) > 1 and self._done == self._rows_of[0][1]:
@@ -656,10 +665,19 @@ class _TableOutput(_StructOutput):
 
     def flush(self) -> None:
         if self._waiting:
-            rows, columns = self._rows, self._take()
-            beside, self._beside = self._beside, []
-            joined = [pa.concat_arrays(parts) for parts in zip(*beside, strict=True)]
-            self._stream.send(joined + columns, rows)
+            rows = self._rows
+            self._stream.send(self._take_beside() + self._take_results(), rows)
+
+    def _take_beside(self) -> list[pa.Array]:
+        beside, self._beside = self._beside, []
+        parts = []
+        for columns, rows, counts in beside:
+            index = pa.array(np.repeat(rows, counts))
+            parts.append([column.take(index) for column in columns])
+        return [pa.concat_arrays(chunks) for chunks in zip(*parts, strict=True)]
+
+    def _take_results(self) -> list[pa.Array]:
+        return self._columns(pa.RecordBatch.from_arrays(self._take(), schema=self._schema))
 
 
 class _PickledOutput(_TableOutput):
@@ -679,8 +697,8 @@ class _PickledOutput(_TableOutput):
             self._results += batch
             self._append([], len(batch))
 
-    def _take(self) -> list[pa.Array]:
-        super()._take()
+    def _take_results(self) -> list[pa.Array]:
+        self._take()
         results, self._results = self._results, []
         pickles: list[bytes | None] = [None] * len(results)
         for first in range(0, len(results), _PICKLED_TOGETHER):

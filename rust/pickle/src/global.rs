@@ -33,13 +33,9 @@ impl<'py> Saver<'py> {
             Err(_) => qualified_name(obj)?,
         };
         let Some(name) = name else { return Ok(None) };
-        let module = match module {
-            Some(module) => Some(module),
-            None => self.module_that_holds(obj, &name)?,
-        };
         match module {
             Some(module) => self.reference_in(obj, module, name),
-            None => Ok(None),
+            None => self.reference_as(obj, name),
         }
     }
 
@@ -221,7 +217,7 @@ impl<'py> Saver<'py> {
     /// A look-up of the reader's own takes as long as four calls of it: `types` is asked several times for each function,
     /// `builtins` for what classes are made of.
     fn getter(&self, module: &str, name: &str) -> Option<&'static str> {
-        let has = |getter| self.has_literal("types", getter) || self.has_standard("types", getter);
+        let has = |getter| self.literal("types", getter).is_some() || self.has_standard("types", getter);
         match module {
             "types" => {
                 let is_part = matches!(name, "FunctionType" | "CodeType" | "CellType" | "__builtins__");
@@ -239,9 +235,8 @@ impl<'py> Saver<'py> {
 
     /// Writes a reference to something of the standard library, once per pickle.
     pub(crate) fn standard(&mut self, module: &'static str, name: &'static str) -> PyResult<()> {
-        // Literals are found by their address: most of the structure of a pickle asks for the same few.
-        if let Some((.., number)) = self.literals.iter().find(|(m, n, _)| ptr::eq(*m, module) && ptr::eq(*n, name)) {
-            self.writer.get(*number);
+        if let Some(number) = self.literal(module, name) {
+            self.writer.get(number);
             return Ok(());
         }
         let number = self.standard_numbered(module, name)?;
@@ -249,8 +244,10 @@ impl<'py> Saver<'py> {
         Ok(())
     }
 
-    fn has_literal(&self, module: &'static str, name: &'static str) -> bool {
-        self.literals.iter().any(|(m, n, _)| ptr::eq(*m, module) && ptr::eq(*n, name))
+    /// The number of a reference by the addresses of its literals: most of the structure of a pickle asks for the same few.
+    fn literal(&self, module: &'static str, name: &'static str) -> Option<u32> {
+        let found = self.literals.iter().find(|(m, n, _)| ptr::eq(*m, module) && ptr::eq(*n, name));
+        found.map(|(.., number)| *number)
     }
 
     /// The same for names found at run time; returns its number in the memo.

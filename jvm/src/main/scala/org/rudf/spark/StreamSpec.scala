@@ -114,7 +114,7 @@ private[spark] object StreamSpec {
 
 /** Failures that Spark's JVM finds in PySpark's results, and that are found in the worker here. */
 private[spark] object StreamFailures {
-  private val Mismatch = "rudf.worker.streams.ArrowTypeMismatch: "
+  private val Mismatch = "rudf.worker.outputs.ArrowTypeMismatch: "
   private val Overflow = "rudf.worker.ranges.BoundOverflow: "
   private val Json = new ObjectMapper()
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rudf.worker.services import pickle_results
 from rudf.worker.spark_types import arrow_type
+from rudf.worker.tables import Together
 
 __all__ = ["OUTPUTS", "ArrowTypeMismatch", "Output"]
 
@@ -72,12 +73,18 @@ class Output:
         return _fitted(batch.columns, self._types)
 
     def _append(self, columns: list[pa.Array], rows: int, size: int | None = None) -> None:
+        self._hold(columns, rows, sum(column.nbytes for column in columns) if size is None else size)
+        self._flush_if_enough()
+
+    def _hold(self, columns: list[pa.Array], rows: int, size: int) -> None:
         if not self._waiting:
             self._since = time.monotonic()
         self._waiting.append(columns)
         self._rows += rows
-        self._bytes += sum(column.nbytes for column in columns) if size is None else size
-        if (
+        self._bytes += size
+
+    def _flush_if_enough(self) -> None:
+        if self._waiting and (
             self._rows >= _ENOUGH_ROWS
             or self._bytes >= _ENOUGH_BYTES
             or time.monotonic() - self._since > _ENOUGH_SECONDS
@@ -195,33 +202,42 @@ class _TableOutput(_StructOutput):
         if rows:
             self._rows_of.append((columns, rows))
 
-    def put(self, batch: pa.RecordBatch) -> None:
-        self._note_results(batch.num_rows)
-        self._check_schema(batch)
-        # Converted when many have come together: most rows have few results.
-        if batch.num_rows:
-            self._append(batch.columns, batch.num_rows, batch.get_total_buffer_size())
+    def put(self, batch: Any) -> None:
+        """Take the results of one row, or of several."""
+        counts, batches = batch if isinstance(batch, Together) else ([batch.num_rows], [batch])
+        self._note_results(counts)
+        for one in batches:
+            self._check_schema(one)
+            # Converted when many have come together: most rows have few results.
+            if one.num_rows:
+                self._hold(one.columns, one.num_rows, one.get_total_buffer_size())
+        self._flush_if_enough()
 
-    def _note_results(self, count: int) -> None:
-        """Have the columns of the next row beside so many results."""
-        columns, row = self._next_row()
-        if count:
+    def _note_results(self, counts: list[int]) -> None:
+        """Have the columns of the next rows beside so many results each."""
+        place = 0
+        while place < len(counts):
+            columns, first, number = self._next_rows(len(counts) - place)
             if not self._beside or self._beside[-1][0] is not columns:
                 self._beside.append((columns, [], []))
-            _, rows, counts = self._beside[-1]
-            rows.append(row)
-            counts.append(count)
+            _, rows, results = self._beside[-1]
+            rows.extend(range(first, first + number))
+            results.extend(counts[place : place + number])
+            place += number
 
-    def _next_row(self) -> tuple[list[pa.Array], int]:
+    def _next_rows(self, most: int) -> tuple[list[pa.Array], int, int]:
+        """Return columns of a batch, which of its rows come next, and how many of them."""
         while len(self._rows_of) > 1 and self._done == self._rows_of[0][1]:
             self._rows_of.popleft()
             self._done = 0
         if not self._rows_of:
-            return [], 0
+            return [], 0, 1
         columns, rows = self._rows_of[0]
-        row = min(self._done, rows - 1)
-        self._done = min(self._done + 1, rows)
-        return columns, row
+        if self._done == rows:
+            return columns, rows - 1, 1
+        first, number = self._done, min(most, rows - self._done)
+        self._done += number
+        return columns, first, number
 
     def flush(self) -> None:
         if self._waiting:
@@ -252,7 +268,7 @@ class _PickledOutput(_TableOutput):
 
     def put(self, batch: Any) -> None:
         """Take the results of one row."""
-        self._note_results(len(batch))
+        self._note_results([len(batch)])
         if batch:
             self._results += batch
             self._append([], len(batch))

@@ -19,6 +19,7 @@ import pyarrow as pa
 from rudf import _native
 from rudf.worker.groups import columns_of_frames, combined, frame_bounds, in_groups, in_runs, starts_of
 from rudf.worker.outputs import OUTPUTS
+from rudf.worker.tables import convert_together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,6 +221,7 @@ class _Table(_Batches):
     def results(self, worker: Any, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
         eval_conf = worker.EvalConf(self._eval_conf())
         evaluate, *_ = worker.read_udtf(_Unpickled(), self._table_info(functions[0]), self._kind, conf, eval_conf)
+        convert_together(evaluate)
         results: Iterator[pa.RecordBatch] = evaluate(0, self.feed())
         return results
 

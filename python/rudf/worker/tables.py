@@ -1,8 +1,8 @@
 """Table functions over Arrow, with one conversion for the results of many rows.
 
-PySpark makes a table of what a function gives for one row, which takes some thirty microseconds however little that is.
-Here its own code (the functions inside of ``pyspark.worker.read_udtf``) calls, checks and converts, but converts what many
-rows gave at once. Where that could make a difference, or fails, rows are converted one by one, as in PySpark.
+PySpark makes a table of what a function gives for one row, which takes some thirty microseconds however little it is.
+Here its own code (the functions inside of ``pyspark.worker.read_udtf``) checks and converts, but what many rows gave at
+once. Where that could make a difference, or fails, rows are converted one by one, as in PySpark.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Together(NamedTuple):
 def convert_together(evaluate: Callable[..., Any]) -> None:
     """Have the function that PySpark made of a table function convert the results of many rows at once.
 
-    It then gives :class:`Together` in place of a record batch a row. Nothing is changed where PySpark's code has no such
-    parts, as for functions of record batches, or by the legacy conversion of pandas.
+    It then gives :class:`Together` in place of a record batch a row. Nothing is changed where PySpark's code has no
+    such parts, as for functions of record batches, or by the legacy conversion of pandas.
     """
     rows = _enclosed(evaluate).get("evaluate_rows")
     convert = rows and _enclosed(rows.cell_contents).get("convert_rows_to_arrow")

@@ -65,6 +65,7 @@ class _Columns:
         """Return some columns of one group as a DataFrame."""
         if columns not in self._frames:
             series = [self._whole(column) for column in columns]
+            # In one block a dtype, of which slices are copied faster than of a block a column.
             self._frames[columns] = None if any(one is None for one in series) else pd.concat(series, axis=1)
         frame = self._frames[columns]
         if frame is None:
@@ -173,33 +174,37 @@ def evaluate_maps(
     yield from results.flush()
 
 
-#: Key columns and value columns of one side.
-Side = tuple[list[int], list[int]]
+#: Columns of one side, and which of these are its keys and its values.
+Side = tuple[list[int], list[int], list[int]]
 
 
 def evaluate_cogroups(
     runs: Iterable[Run], function: Any, left: Side, right: Side, conversion: Conversion
 ) -> Iterator[pa.RecordBatch]:
-    """Run a function of two groups. The last column tells the rows of the right; columns count through both sides."""
+    """Run a function of two groups. The last column tells the rows of the right."""
     call, _, declared, arguments = function
     results = _FrameResults(declared, conversion)
     for batch, bounds in runs:
         of_right = batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)
-        sides = [_Columns(batch.filter(pa.array(mask)), conversion) for mask in (~of_right, of_right)]
+        sides = [
+            _Columns(batch.select(columns).filter(pa.array(mask)), conversion)
+            for (columns, _, _), mask in ((left, ~of_right), (right, of_right))
+        ]
         # How many rows of the right there are before each row.
         before = np.concatenate([[0], np.cumsum(of_right)])
         cost = batch.nbytes / len(bounds)
         for begin, end in bounds:
             places = (begin - before[begin], end - before[end]), (before[begin], before[end])
             frames = [
-                side.frame(tuple(columns[1]), first, last)
-                for side, columns, (first, last) in zip(sides, (left, right), places)
+                side.frame(tuple(values), first, last)
+                for side, (_, _, values), (first, last) in zip(sides, (left, right), places)
             ]
             if arguments == 2:
                 result = call(*frames)
             else:
                 which = 0 if not frames[0].empty else 1
-                result = call(sides[which].first((left, right)[which][0], *places[which]), *frames)
+                _, keys, _ = (left, right)[which]
+                result = call(sides[which].first(keys, *places[which]), *frames)
             del frames
             yield from results.put(result, cost)
             del result

@@ -423,9 +423,10 @@ class _Cogroups(_Groups):
         from rudf.worker.conversion import Conversion
         from rudf.worker.pandas_groups import evaluate_cogroups
 
-        right = [[self._split + column for column in columns] for columns in (self._other_keys, self._other_values)]
-        sides = (self._keys, self._values), (right[0], right[1])
-        return evaluate_cogroups(in_runs(self._marked()), functions[0], *sides, Conversion(conf))
+        marks = self._split + 1 + max(self._other_values)
+        left = list(range(self._split)), self._keys, self._values
+        right = list(range(self._split, marks)), self._other_keys, self._other_values
+        return evaluate_cogroups(in_runs(self._marked()), functions[0], left, right, Conversion(conf))
 
     def offsets(self, function: Any) -> list[int]:
         return _key_and_value_offsets(self._keys, self._values) + _key_and_value_offsets(

@@ -74,6 +74,14 @@ object EvaluationPlan {
   /** Rows of a batch at most, whatever the conf says: each batch reserves memory for all that it may have. */
   private val MostRows = 1 << 20
 
+  /**
+   * Of groups, which functions do not get as the batches lie: that many rows where the conf is not less than Spark's default, and
+   * so many bytes. Python's conversions are shared by all groups of a batch.
+   */
+  private val RowsOfGroups = 32 * 1024
+  private val BytesOfGroups = 16L << 20
+  private val DefaultRows = SQLConf.ARROW_EXECUTION_MAX_RECORDS_PER_BATCH.defaultValue.getOrElse(10000)
+
   /** For functions that are called with their arguments. */
   def apply(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): EvaluationPlan =
     apply(udfs, evalType, conf, Nil, inputs =>
@@ -109,17 +117,25 @@ object EvaluationPlan {
     inputs ++= last
     val first = udfs.head.func
     val all = chains.flatten.map(_.func)
+    val spec = stream(inputs.toVector)
+    val (maxRows, maxBytes) = limits(conf, spec.exists(_.groups.isDefined))
     new EvaluationPlan(
       evalType, inputs.toVector, inputs.map(_.dataType).toVector, functions, SparkAccess.pythonExec(first),
       SparkAccess.pythonVersion(first), all.flatMap(SparkAccess.pythonIncludes(_).asScala).distinct,
       all.flatMap(SparkAccess.broadcasts(_).asScala).distinctBy(_.id), new PySparkServices(SparkAccess.accumulator(first)),
       // What a task leaves in the globals of a function that PySpark pickled is gone with the task, as in PySpark.
       RudfConf.settings(conf) ++ (if (udfs.forall(Support.isSealed)) None else Some("reuse_functions" -> false)),
-      stream(inputs.toVector),
+      spec,
       RudfConf.timeout(conf), RudfConf.crashKeep(conf), hostConf(udfs, evalType, conf),
-      if (conf.arrowMaxRecordsPerBatch > 0) math.min(conf.arrowMaxRecordsPerBatch, MostRows) else UnlimitedRows,
-      math.min(if (conf.arrowMaxBytesPerBatch > 0) conf.arrowMaxBytesPerBatch else Long.MaxValue, RudfConf.bytesInFlight(conf)),
-      RudfConf.batchesInFlight(conf), RudfConf.bytesInFlight(conf))
+      maxRows, maxBytes, RudfConf.batchesInFlight(conf), RudfConf.bytesInFlight(conf))
+  }
+
+  /** Rows of a batch at most, and the bytes after which it ends. */
+  private def limits(conf: SQLConf, ofGroups: Boolean): (Int, Long) = {
+    val (asked, askedBytes) = (conf.arrowMaxRecordsPerBatch, conf.arrowMaxBytesPerBatch)
+    val rows = if (asked > 0) math.min(asked, MostRows) else UnlimitedRows
+    val bytes = math.min(if (askedBytes > 0) askedBytes else Long.MaxValue, RudfConf.bytesInFlight(conf))
+    if (ofGroups && rows >= DefaultRows) (math.max(rows, RowsOfGroups), math.min(bytes, BytesOfGroups)) else (rows, bytes)
   }
 
   /** The host that the functions of a node want. */

@@ -16,7 +16,11 @@ from rudf.worker.ranges import distant_bounds
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["columns_of_frames", "combined", "frame_bounds", "in_groups", "in_runs", "starts_of"]
+__all__ = ["Run", "columns_of_frames", "combined", "frame_bounds", "in_groups", "in_runs", "starts_of"]
+
+
+#: A record batch of whole groups, and where each of them begins and ends.
+Run = tuple[pa.RecordBatch, list[tuple[int, int]]]
 
 
 def starts_of(marks: pa.Array) -> np.ndarray:
@@ -50,7 +54,7 @@ def in_groups(
 
 def in_runs(
     batches: Iterable[tuple[pa.RecordBatch, np.ndarray]],
-) -> Iterator[tuple[pa.RecordBatch, list[tuple[int, int]]]]:
+) -> Iterator[Run]:
     """Yield record batches of whole groups, with where each group begins and ends (the row behind its last).
 
     Groups that lie in one of the batches stay there; one that goes on in the next is put together and comes alone.
@@ -124,10 +128,17 @@ def combined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     )
 
 
+#: Of each row, where its frame begins and where it ends (the first row behind it), counted from the row's group.
+FrameBounds = tuple[np.ndarray, np.ndarray]
+
+
 def frame_bounds(
-    frame: dict[str, Any], rows: int, orders: np.ndarray, columns: dict[int, pa.Array] | None = None
-) -> tuple[pa.Array, pa.Array]:
-    """Return, for each row of a group, where its frame begins and where it ends (the first row behind it).
+    frame: dict[str, Any],
+    groups: list[tuple[int, int]],
+    orders: np.ndarray,
+    columns: dict[int, pa.Array] | None = None,
+) -> FrameBounds:
+    """Return the bounds of all rows' frames in groups that follow one another.
 
     Parameters
     ----------
@@ -135,25 +146,33 @@ def frame_bounds(
         ``lower`` and ``upper``: distances from the row, or missing where there is no bound. They are distances in
         ``rows`` where that is true; else they are 0, and stand for all rows of the same order, or, where there are
         ``columns``, for what :func:`rudf.worker.ranges.distant_bounds` says.
-    rows : int
-        Rows of the group.
+    groups : list of (int, int)
+        Where each group begins and ends.
     orders : numpy.ndarray
-        The rows that have another order than the one before.
+        The rows that have another order than the one before; each group's first is one of them.
     columns : dict, optional
-        Columns of the group that frames name, by number.
+        Columns that frames name, by number.
     """
     if "columns" in frame:
-        distant = distant_bounds(frame, columns or {}, rows)
-        return pa.array(distant[0].astype(np.int32)), pa.array(distant[1].astype(np.int32))
+        of_groups = [
+            distant_bounds(
+                frame, {n: column.slice(begin, end - begin) for n, column in (columns or {}).items()}, end - begin
+            )
+            for begin, end in groups
+        ]
+        return np.concatenate([begins for begins, _ in of_groups]), np.concatenate([ends for _, ends in of_groups])
+    edges = np.array(groups)
+    group_begins, group_ends = (np.repeat(edge, edges[:, 1] - edges[:, 0]) for edge in edges.T)
+    rows = int(edges[-1, 1])
     if frame["rows"]:
         first = last = np.arange(rows)
     else:
         of_row = np.searchsorted(orders, np.arange(rows), side="right") - 1
         first, last = orders[of_row], np.append(orders[1:], rows)[of_row] - 1
-    begins = np.zeros(rows, np.int64) if frame.get("lower") is None else first + frame["lower"]
-    ends = np.full(rows, rows, np.int64) if frame.get("upper") is None else last + frame["upper"] + 1
-    begins, ends = (np.clip(bound, 0, rows).astype(np.int32) for bound in (begins, ends))
-    return pa.array(begins), pa.array(np.maximum(begins, ends))
+    begins = group_begins if frame.get("lower") is None else first + frame["lower"]
+    ends = group_ends if frame.get("upper") is None else last + frame["upper"] + 1
+    begins, ends = (np.clip(bound, group_begins, group_ends) for bound in (begins, ends))
+    return begins - group_begins, np.maximum(begins, ends) - group_begins
 
 
 def columns_of_frames(frames: list[dict[str, Any]]) -> list[int]:

@@ -15,17 +15,13 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import is_object_dtype
 
-from rudf.worker.groups import frame_bounds, starts_of
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rudf.worker.conversion import Conversion
+    from rudf.worker.groups import Run
 
-__all__ = ["evaluate_aggregates", "evaluate_cogroups", "evaluate_maps", "evaluate_windows"]
-
-#: A record batch of whole groups, and where each of them begins and ends.
-Run = tuple[pa.RecordBatch, list[tuple[int, int]]]
+__all__ = ["Columns", "Scalars", "evaluate_aggregates", "evaluate_cogroups", "evaluate_maps"]
 
 #: Results of several groups are converted together: up to so many rows, or of so many bytes of input.
 _MOST_ROWS, _MOST_BYTES = 1 << 15, 4 << 20
@@ -34,7 +30,7 @@ _MOST_ROWS, _MOST_BYTES = 1 << 15, 4 << 20
 _COPY_ON_WRITE = int(pd.__version__.split(".")[0]) >= 3
 
 
-class _Columns:
+class Columns:
     """The columns of a run as pandas objects, a group at a time."""
 
     def __init__(self, batch: pa.RecordBatch, conversion: Conversion) -> None:
@@ -163,7 +159,7 @@ def evaluate_maps(
     results = _FrameResults(declared, conversion)
     columns = tuple(values)
     for batch, bounds in runs:
-        run = _Columns(batch, conversion)
+        run = Columns(batch, conversion)
         cost = batch.nbytes / len(bounds)
         for begin, end in bounds:
             group = run.frame(columns, begin, end)
@@ -187,7 +183,7 @@ def evaluate_cogroups(
     for batch, bounds in runs:
         of_right = batch.column(batch.num_columns - 1).to_numpy(zero_copy_only=False)
         sides = [
-            _Columns(batch.select(columns).filter(pa.array(mask)), conversion)
+            Columns(batch.select(columns).filter(pa.array(mask)), conversion)
             for (columns, _, _), mask in ((left, ~of_right), (right, of_right))
         ]
         # How many rows of the right there are before each row.
@@ -211,7 +207,7 @@ def evaluate_cogroups(
     yield from results.flush()
 
 
-class _Scalars:
+class Scalars:
     """The values that one function returns, on their way to an array: a list of them for each group."""
 
     #: Types of values of which a Series of many has the dtype of a Series of one.
@@ -251,11 +247,11 @@ class _Scalars:
 
 def evaluate_aggregates(runs: Iterable[Run], functions: list[Any], conversion: Conversion) -> Iterator[pa.RecordBatch]:
     """Run aggregates; `functions` are as PySpark reads them."""
-    results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
+    results = [Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
     names = [f"_{number}" for number in range(len(functions))]
     groups = 0
     for batch, bounds in runs:
-        run = _Columns(batch, conversion)
+        run = Columns(batch, conversion)
         for begin, end in bounds:
             # All functions get the same objects, as in PySpark.
             group = run.series(range(batch.num_columns), begin, end)
@@ -268,66 +264,3 @@ def evaluate_aggregates(runs: Iterable[Run], functions: list[Any], conversion: C
                 groups = 0
     if groups:
         yield pa.RecordBatch.from_arrays([values.array() for values in results], names)
-
-
-def evaluate_windows(
-    runs: Iterable[Run],
-    functions: list[Any],
-    frames: list[dict[str, Any]],
-    frame_columns: list[int],
-    conversion: Conversion,
-) -> Iterator[pa.RecordBatch]:
-    """Run aggregates over windows.
-
-    `functions` are ``(function, columns, keywords, type)`` each, with the numbers of the arguments alone; `frames` are
-    those of :func:`rudf.worker.groups.frame_bounds`. The last column marks the rows that have another order than the
-    one before; those before it are the `frame_columns`, which frames know by these numbers.
-    """
-    results = [_Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
-    names = [f"_{number}" for number in range(len(functions))]
-    any_bounded = any(map(_is_bounded, frames))
-    behind = 1 + len(frame_columns)
-    for batch, bounds in runs:
-        run = _Columns(batch, conversion)
-        marks = batch.column(batch.num_columns - 1)
-        lengths = np.array([end - begin for begin, end in bounds])
-        for begin, end in bounds:
-            group = run.series(range(batch.num_columns - behind), begin, end)
-            orders = starts_of(marks.slice(begin, end - begin)) if any_bounded else None
-            columns_by_number = {
-                number: batch.column(batch.num_columns - behind + place).slice(begin, end - begin)
-                for place, number in enumerate(frame_columns)
-            }
-            for (call, columns, keywords, _), frame, values in zip(functions, frames, results):
-                arguments = [group[column] for column in columns]
-                named = {name: group[column] for name, column in keywords.items()}
-                if orders is not None and _is_bounded(frame):
-                    values.put(
-                        _moving(call, arguments, named, frame_bounds(frame, end - begin, orders, columns_by_number))
-                    )
-                else:
-                    values.put([call(*arguments, **named)])
-        group_of_row = pa.array(np.repeat(np.arange(len(bounds)), lengths))
-        arrays = [
-            values.array() if _is_bounded(frame) else values.array().take(group_of_row)
-            for frame, values in zip(frames, results)
-        ]
-        yield pa.RecordBatch.from_arrays(arrays, names)
-
-
-def _is_bounded(frame: dict[str, Any]) -> bool:
-    return "lower" in frame or "upper" in frame
-
-
-def _moving(
-    call: Any, arguments: list[pd.Series], named: dict[str, pd.Series], bounds: tuple[pa.Array, pa.Array]
-) -> list[Any]:
-    """Call a function for the frame of each row; frames share memory, as in PySpark."""
-    places = map(slice, bounds[0].to_pylist(), bounds[1].to_pylist())
-    positional = [one.iloc for one in arguments]
-    if not named:
-        return [call(*[one[place] for one in positional]) for place in places]
-    by_name = [(name, one.iloc) for name, one in named.items()]
-    return [
-        call(*[one[place] for one in positional], **{name: one[place] for name, one in by_name}) for place in places
-    ]

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from rudf import _native
-from rudf.worker.groups import columns_of_frames, combined, frame_bounds, in_groups, in_runs, starts_of
+from rudf.worker.groups import columns_of_frames, in_groups, in_runs, starts_of
 from rudf.worker.outputs import OUTPUTS
 from rudf.worker.tables import convert_together
 
@@ -83,8 +83,8 @@ _MAP_IN_PANDAS = 205
 #: Eval types whose functions get pandas objects, which they may write to.
 _PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
 
-#: Eval types whose functions take pandas objects of whole groups.
-_CONVERTED_TOGETHER = {201, 202, 203, 206}
+#: Eval types whose functions take whole groups, which are converted together.
+_CONVERTED_TOGETHER = {201, 202, 203, 206, 253}
 
 #: Eval types whose functions see how a group is cut into batches.
 _GROUP_ITERATOR_KINDS = {215, 216, 217, 254}
@@ -294,7 +294,7 @@ class _Groups(_Batches):
         return self.evaluate(read, conf)
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        """Run functions of pandas objects, which are as PySpark has read them."""
+        """Run functions that are as PySpark has read them."""
         raise NotImplementedError
 
     def feed(self) -> Iterator[Any]:
@@ -359,35 +359,23 @@ class _AggregatedGroups(_Arguments):
 
 
 class _Windows(_Arguments):
-    """Of aggregates over windows: whole groups, with the bounds of each row's frame in columns before the others."""
+    """Of aggregates over windows."""
 
     def __init__(self, stream: Any, output: Output, told: dict[str, Any], functions: list[Any], kind: int) -> None:
         super().__init__(stream, output, told, functions, kind)
-        frames = told["groups"]["frames"]
-        bounded = [frame for frame in frames if "lower" in frame or "upper" in frame]
-        self._bounded = [frame for number, frame in enumerate(bounded) if frame not in bounded[:number]]
-        self._frames = frames
-        self._frame_columns = columns_of_frames(frames)
-        self._functions = iter(frames)
-        self._names = [f"_{2 * len(self._bounded) + number}" for number in range(len(self._arguments))]
-        told["conf"]["window_bound_types"] = ",".join(
-            "bounded" if frame in self._bounded else "unbounded" for frame in frames
-        )
-
-    def offsets(self, function: Any) -> list[int]:
-        # Asked for one function after another.
-        frame = next(self._functions)
-        columns = [2 * len(self._bounded) + column for column in self.columns(function)]
-        if frame not in self._bounded:
-            return columns
-        begin = 2 * self._bounded.index(frame)
-        return [begin, begin + 1, *columns]
+        self._frames = told["groups"]["frames"]
+        self._frame_columns = columns_of_frames(self._frames)
+        # PySpark has two columns before these for each of the frames that are bounded.
+        moving = [frame for frame in self._frames if "lower" in frame or "upper" in frame]
+        behind = 2 * sum(frame not in moving[:number] for number, frame in enumerate(moving))
+        self._names = [f"_{behind + number}" for number in range(len(self._arguments))]
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.conversion import Conversion
-        from rudf.worker.pandas_groups import evaluate_windows
+        from rudf.worker.windows import evaluate_windows
 
-        return evaluate_windows(in_runs(self._marked()), functions, self._frames, self._frame_columns, Conversion(conf))
+        of_series = self._kind in _PANDAS_KINDS
+        runs = in_runs(self._marked())
+        return evaluate_windows(runs, functions, self._frames, self._frame_columns, conf, of_series=of_series)
 
     def _begun(self, columns: list[pa.Array], starts: np.ndarray) -> pa.RecordBatch:
         batch = super()._begun(columns, starts)
@@ -395,18 +383,6 @@ class _Windows(_Arguments):
             batch = batch.append_column(f"frames {column}", columns[column])
         # The last of them marks rows of another order than the one before.
         return batch.append_column("orders", columns[-1])
-
-    def feed(self) -> Iterator[Any]:
-        for group in super().feed():
-            batch = combined(list(group))
-            *arguments, marks = batch.columns
-            arguments, of_frames = arguments[: len(self._arguments)], arguments[len(self._arguments) :]
-            columns, orders = dict(zip(self._frame_columns, of_frames, strict=True)), starts_of(marks)
-            bounds = [
-                bound for frame in self._bounded for bound in frame_bounds(frame, batch.num_rows, orders, columns)
-            ]
-            names = [f"_{number}" for number in range(len(bounds))] + batch.schema.names[: len(arguments)]
-            yield iter([pa.RecordBatch.from_arrays(bounds + arguments, names)])
 
 
 class _Cogroups(_Groups):

@@ -93,6 +93,9 @@ def test_starts_are_the_rows_that_are_marked() -> None:
     ids=str,
 )
 def test_frames_have_the_rows_that_spark_gives_them(frame: dict, expected: list[tuple[int, int]]) -> None:
-    begins, ends = frame_bounds(frame, 5, np.array([0, 2, 3]))
-    assert begins.type == ends.type == pa.int32()
-    assert list(zip(begins.to_pylist(), ends.to_pylist())) == expected
+    begins, ends = frame_bounds(frame, [(0, 5)], np.array([0, 2, 3]))
+    assert list(zip(begins.tolist(), ends.tolist())) == expected
+    # Groups behind one another have the frames that each has alone.
+    begins, ends = frame_bounds(frame, [(0, 1), (1, 6), (6, 11)], np.array([0, 1, 3, 4, 6, 8, 9]))
+    alone = frame_bounds(frame, [(0, 1)], np.array([0]))
+    assert list(zip(begins.tolist(), ends.tolist())) == [(int(alone[0][0]), int(alone[1][0])), *expected, *expected]

@@ -64,9 +64,8 @@ def bounds(
     for side, number, bound in (("lower", LOWER, lower), ("upper", UPPER, upper)):
         if bound is not None:
             frame[side], columns[side], arrays[number] = 0, number, bound
-    begins, ends = frame_bounds(frame, len(order), np.array([0]), arrays)
-    assert begins.type == ends.type == pa.int32()
-    return list(zip(begins.to_pylist(), ends.to_pylist()))
+    begins, ends = frame_bounds(frame, [(0, len(order))], np.array([0]), arrays)
+    return list(zip(begins.tolist(), ends.tolist()))
 
 
 VALUES = st.one_of(st.none(), st.integers(-4, 4))

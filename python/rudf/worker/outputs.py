@@ -264,22 +264,31 @@ class _PickledOutput(_TableOutput):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._counts: list[int] = []
         self._results: list[Any] = []
 
     def put(self, batch: Any) -> None:
         """Take the results of one row."""
-        self._note_results([len(batch)])
-        if batch:
-            self._results += batch
-            self._append([], len(batch))
+        if not self._counts:
+            self._since = time.monotonic()
+        self._counts.append(len(batch))
+        self._results += batch
+        if len(self._results) >= _ENOUGH_ROWS or time.monotonic() - self._since > _ENOUGH_SECONDS:
+            self.flush()
 
-    def _take_results(self) -> list[pa.Array]:
-        self._take()
+    def flush(self) -> None:
+        counts, self._counts = self._counts, []
+        self._note_results(counts)
+        if self._results:
+            rows = len(self._results)
+            self._stream.send([*self._take_beside(), self._take_pickles()], rows)
+
+    def _take_pickles(self) -> pa.Array:
         results, self._results = self._results, []
         pickles: list[bytes | None] = [None] * len(results)
         for first in range(0, len(results), _PICKLED_TOGETHER):
             pickles[first] = pickle_results(results[first : first + _PICKLED_TOGETHER])
-        return [pa.array(pickles, pa.binary())]
+        return pa.array(pickles, pa.binary())
 
 
 #: How results go to the JVM, by the name that a session is told.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rudf.worker.conversion import Conversion
     from rudf.worker.groups import Run
 
-__all__ = ["Columns", "Scalars", "evaluate_aggregates", "evaluate_cogroups", "evaluate_maps"]
+__all__ = ["Columns", "Scalars", "evaluate_cogroups", "evaluate_maps"]
 
 #: Results of several groups are converted together: up to so many rows, or of so many bytes of input.
 _MOST_ROWS, _MOST_BYTES = 1 << 15, 4 << 20
@@ -243,24 +243,3 @@ class Scalars:
 
     def _convert(self, values: list[Any]) -> pa.Array:
         return self._conversion.batch_of([pd.Series(values)], self._schema).column(0)
-
-
-def evaluate_aggregates(runs: Iterable[Run], functions: list[Any], conversion: Conversion) -> Iterator[pa.RecordBatch]:
-    """Run aggregates; `functions` are as PySpark reads them."""
-    results = [Scalars(f"_{number}", function[3], conversion) for number, function in enumerate(functions)]
-    names = [f"_{number}" for number in range(len(functions))]
-    groups = 0
-    for batch, bounds in runs:
-        run = Columns(batch, conversion)
-        for begin, end in bounds:
-            # All functions get the same objects, as in PySpark.
-            group = run.series(range(batch.num_columns), begin, end)
-            for (call, columns, keywords, _), values in zip(functions, results):
-                named = {name: group[column] for name, column in keywords.items()}
-                values.put([call(*[group[column] for column in columns], **named)])
-            groups += 1
-            if groups == _MOST_ROWS:
-                yield pa.RecordBatch.from_arrays([values.array() for values in results], names)
-                groups = 0
-    if groups:
-        yield pa.RecordBatch.from_arrays([values.array() for values in results], names)

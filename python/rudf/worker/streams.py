@@ -84,7 +84,7 @@ _MAP_IN_PANDAS = 205
 _PANDAS_KINDS = {201, 202, 203, 204, 205, 206, 216, 217}
 
 #: Eval types whose functions take whole groups, which are converted together.
-_CONVERTED_TOGETHER = {201, 202, 203, 206, 253}
+_CONVERTED_TOGETHER = {201, 202, 203, 206, 252, 253}
 
 #: Eval types whose functions see how a group is cut into batches.
 _GROUP_ITERATOR_KINDS = {215, 216, 217, 254}
@@ -352,10 +352,9 @@ class _AggregatedGroups(_Arguments):
         return super()._begun(columns, starts)
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.conversion import Conversion
-        from rudf.worker.pandas_groups import evaluate_aggregates
+        from rudf.worker.aggregates import evaluate_aggregates
 
-        return evaluate_aggregates(in_runs(self._marked()), functions, Conversion(conf))
+        return evaluate_aggregates(in_runs(self._marked()), functions, conf, of_series=self._kind in _PANDAS_KINDS)
 
 
 class _Windows(_Arguments):
@@ -371,7 +370,7 @@ class _Windows(_Arguments):
         self._names = [f"_{behind + number}" for number in range(len(self._arguments))]
 
     def evaluate(self, functions: list[Any], conf: Any) -> Iterator[pa.RecordBatch]:
-        from rudf.worker.windows import evaluate_windows
+        from rudf.worker.aggregates import evaluate_windows
 
         of_series = self._kind in _PANDAS_KINDS
         runs = in_runs(self._marked())

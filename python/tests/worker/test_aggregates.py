@@ -1,4 +1,4 @@
-"""Aggregates over windows give what they give where each group's results are converted alone, as in PySpark."""
+"""Aggregates of groups and over windows give what they give where each group's results are converted alone, as in PySpark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 from pyspark.sql.types import DataType, DoubleType, IntegerType, LongType, StringType, TimestampType
 
-from rudf.worker import streams, windows
+from rudf.worker import aggregates, streams
 
 LENGTHS = [3, 1, 5, 4, 2]
 FRAMES: list[dict[str, Any]] = [
@@ -62,6 +62,24 @@ def outcome(kind: int, functions: list[tuple[Callable[..., Any], DataType, dict[
     return stream.results
 
 
+def aggregated(kind: int, function: Callable[..., Any], declared: DataType) -> Any:
+    """Aggregate each group; return the groups' numbers with the results, or the error."""
+    stream = Stream()
+    keys = pa.array(np.repeat(np.arange(len(LENGTHS)), LENGTHS))
+    begun = 0
+    for columns in stream.batches:
+        columns[1] = keys.slice(begun, len(columns[0]))
+        begun += len(columns[0])
+    told = {"names": ["_0", "_1"], "nullable": [True, True], "struct": False, "output": "keyed"}
+    groups = {"keys": [1], "values": [], "frames": []}
+    spec = json.dumps({**told, "groups": groups, "conf": {"spark.sql.session.timeZone": "Europe/Berlin"}})
+    try:
+        streams.run(stream, kind, [([function], declared, [0], [])], spec, time_zone="Europe/Berlin")
+    except Exception as error:
+        return type(error).__name__, str(error)
+    return stream.results
+
+
 def rows_of_frames(frame: dict[str, Any]) -> list[list[float]]:
     """Return the values of each row's frame, one row after another, the plain way."""
     found, first = [], 0
@@ -88,6 +106,16 @@ def test_functions_get_the_rows_of_their_frames(kind: int, frame: dict[str, Any]
     other = [repr(values) for values in rows_of_frames(FRAMES[0])]
     found = outcome(kind, [(listed, StringType(), frame), (listed, StringType(), FRAMES[0])])
     assert found == list(zip(expected, other, strict=True))
+
+
+@pytest.mark.parametrize("kind", [202, 252])
+def test_each_group_gives_a_row_with_its_key(kind: int) -> None:
+    def listed(x: Any) -> str:
+        return repr(x.to_pylist() if kind == 252 else x.tolist())
+
+    ends = np.cumsum(LENGTHS)
+    values = [repr([row * 0.5 for row in range(end - length, end)]) for end, length in zip(ends, LENGTHS)]
+    assert aggregated(kind, listed, StringType()) == list(enumerate(values))
 
 
 #: The same ones each time: errors tell their addresses.
@@ -120,21 +148,24 @@ RETURNS: list[tuple[str, Callable[[pa.Array], Any], DataType]] = [
 def test_results_of_arrays_are_what_they_are_alone(
     function: Callable[[pa.Array], Any], declared: DataType, frame: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = [(function, declared, frame), (pc.sum, DoubleType(), FRAMES[0])]
-    ours = outcome(253, calls)
-    monkeypatch.setattr(windows._ArrayWindows, "_are_alike", lambda self, values: False)
-    assert repr(ours) == repr(outcome(253, calls))
+    def both() -> str:
+        calls = [(function, declared, frame), (pc.sum, DoubleType(), FRAMES[0])]
+        return repr([outcome(253, calls), aggregated(252, function, declared)])
+
+    ours = both()
+    monkeypatch.setattr(aggregates._ArrayAggregates, "_are_alike", lambda self, values: False)
+    assert ours == both()
 
 
 def test_results_of_many_groups_are_converted_together(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    enforced = windows._ArrayWindows._enforced
+    enforced = aggregates._ArrayAggregates._enforced
 
     def counting(self: Any, arrays: list[pa.Array]) -> pa.RecordBatch:
         made.append(len(arrays[0]))
         return enforced(self, arrays)
 
-    monkeypatch.setattr(windows._ArrayWindows, "_enforced", counting)
+    monkeypatch.setattr(aggregates._ArrayAggregates, "_enforced", counting)
     outcome(253, [(pc.sum, DoubleType(), FRAMES[1])])
     # The group that lies in two batches, and what is before and behind it.
     assert made == [4, 5, 4, 2]

@@ -1,7 +1,7 @@
-"""Aggregates over windows, of pandas objects and of pyarrow arrays.
+"""Aggregates of groups and over windows, of pandas objects and of pyarrow arrays.
 
-PySpark finds bounds and converts results a group at a time, and takes the bounds of each row out of arrays. Here bounds
-are found for all groups of a run, and results are converted together where that makes no difference.
+PySpark makes arguments and converts results a group at a time, and takes the bounds of each row's frame out of arrays.
+Here bounds are found for all groups of a run, and results are converted together where that makes no difference.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from rudf.worker.conversion import Conversion
     from rudf.worker.groups import Run
 
-__all__ = ["evaluate_windows"]
+__all__ = ["evaluate_aggregates", "evaluate_windows"]
+
+#: Results of aggregates are converted when there are those of so many groups.
+_ENOUGH_GROUPS = 1024
 
 
-class _Windows(Protocol):
+class _Aggregates(Protocol):
     """How functions of one kind get their arguments, and what becomes of what they return."""
 
     def columns(self, batch: pa.RecordBatch) -> Callable[[Iterable[int], int, int], list[Any]]:
@@ -34,8 +37,39 @@ class _Windows(Protocol):
     def put(self, number: int, values: list[Any]) -> None:
         """Take what a function returned for a group: one value, or as many as the group has rows."""
 
-    def batch(self, is_moving: list[bool], lengths: list[int]) -> pa.RecordBatch:
-        """Convert all values that have been put since the last time, to as many rows as the groups have."""
+    def batch(self, lengths: list[int], repeated: list[bool]) -> pa.RecordBatch:
+        """Convert all values that have been put since the last time, to as many rows as the groups have.
+
+        `repeated` tells of which functions one value stands for all rows of a group.
+        """
+
+
+def _of_kind(functions: list[Any], conf: Any, of_series: bool) -> _Aggregates:
+    from rudf.worker.conversion import Conversion
+
+    return _SeriesAggregates(functions, Conversion(conf)) if of_series else _ArrayAggregates(functions, conf)
+
+
+def evaluate_aggregates(
+    runs: Iterable[Run], functions: list[Any], conf: Any, *, of_series: bool
+) -> Iterator[pa.RecordBatch]:
+    """Run aggregates of groups, each of which gives a row; the parameters are those of :func:`evaluate_windows`."""
+    aggregates = _of_kind(functions, conf, of_series)
+    waiting = 0
+    for batch, groups in runs:
+        columns = aggregates.columns(batch)
+        for begin, end in groups:
+            # All functions get the same objects, as in PySpark.
+            group = columns(range(batch.num_columns), begin, end)
+            for number, (call, positions, keywords, _) in enumerate(functions):
+                named = {name: group[column] for name, column in keywords.items()}
+                aggregates.put(number, [call(*[group[column] for column in positions], **named)])
+        waiting += len(groups)
+        if waiting >= _ENOUGH_GROUPS:
+            yield aggregates.batch([1] * waiting, [False] * len(functions))
+            waiting = 0
+    if waiting:
+        yield aggregates.batch([1] * waiting, [False] * len(functions))
 
 
 def evaluate_windows(
@@ -54,14 +88,12 @@ def evaluate_windows(
     have another order than the one before; those before it are the `frame_columns`, which frames know by these
     numbers. `conf` is PySpark's ``RunnerConf``; `of_series` tells whether the functions take Series or arrays.
     """
-    from rudf.worker.conversion import Conversion
-
-    windows = _SeriesWindows(functions, Conversion(conf)) if of_series else _ArrayWindows(functions, conf)
+    aggregates = _of_kind(functions, conf, of_series)
     is_moving = ["lower" in frame or "upper" in frame for frame in frames]
     behind = 1 + len(frame_columns)
     for batch, groups in runs:
         arguments = batch.num_columns - behind
-        columns = windows.columns(batch)
+        columns = aggregates.columns(batch)
         orders = starts_of(batch.column(batch.num_columns - 1)) if any(is_moving) else np.empty(0, np.int64)
         of_frames = {number: batch.column(arguments + place) for place, number in enumerate(frame_columns)}
         bounds = [
@@ -75,12 +107,14 @@ def evaluate_windows(
                 bound = bounds[number]
                 if bound is None:
                     named = {name: group[column] for name, column in keywords.items()}
-                    windows.put(number, [call(*[group[column] for column in positions], **named)])
+                    aggregates.put(number, [call(*[group[column] for column in positions], **named)])
                 else:
-                    slices = {name: windows.sliced(group[column]) for name, column in keywords.items()}
+                    slices = {name: aggregates.sliced(group[column]) for name, column in keywords.items()}
                     places = map(slice, bound[0][begin:end], bound[1][begin:end])
-                    windows.put(number, _moving(call, [windows.sliced(group[c]) for c in positions], slices, places))
-        yield windows.batch(is_moving, [end - begin for begin, end in groups])
+                    aggregates.put(
+                        number, _moving(call, [aggregates.sliced(group[c]) for c in positions], slices, places)
+                    )
+        yield aggregates.batch([end - begin for begin, end in groups], [not moves for moves in is_moving])
 
 
 def _moving(call: Any, arguments: list[Any], named: dict[str, Any], places: Iterable[slice]) -> list[Any]:
@@ -93,11 +127,19 @@ def _moving(call: Any, arguments: list[Any], named: dict[str, Any], places: Iter
     ]
 
 
+def _repeated(arrays: Iterable[pa.Array], lengths: list[int], repeated: list[bool]) -> list[pa.Array]:
+    """Repeat values of groups for each of their rows, in the arrays of which this is told."""
+    if not any(repeated):
+        return list(arrays)
+    of_row = pa.array(np.repeat(np.arange(len(lengths)), lengths))
+    return [array.take(of_row) if one else array for array, one in zip(arrays, repeated)]
+
+
 def _names(functions: list[Any]) -> list[str]:
     return [f"_{number}" for number in range(len(functions))]
 
 
-class _SeriesWindows(_Windows):
+class _SeriesAggregates(_Aggregates):
     """Of functions of Series."""
 
     def __init__(self, functions: list[Any], conversion: Conversion) -> None:
@@ -118,15 +160,12 @@ class _SeriesWindows(_Windows):
     def put(self, number: int, values: list[Any]) -> None:
         self._results[number].put(values)
 
-    def batch(self, is_moving: list[bool], lengths: list[int]) -> pa.RecordBatch:
-        of_row = pa.array(np.repeat(np.arange(len(lengths)), lengths))
-        made = [values.array() for values in self._results]
-        return pa.RecordBatch.from_arrays(
-            [array if moves else array.take(of_row) for array, moves in zip(made, is_moving)], self._names
-        )
+    def batch(self, lengths: list[int], repeated: list[bool]) -> pa.RecordBatch:
+        made = _repeated((values.array() for values in self._results), lengths, repeated)
+        return pa.RecordBatch.from_arrays(made, self._names)
 
 
-class _ArrayWindows(_Windows):
+class _ArrayAggregates(_Aggregates):
     """Of functions of arrays."""
 
     #: Types of values of which an array of many has the type of an array of one.
@@ -150,16 +189,16 @@ class _ArrayWindows(_Windows):
     def put(self, number: int, values: list[Any]) -> None:
         self._values[number].append(values)
 
-    def batch(self, is_moving: list[bool], lengths: list[int]) -> pa.RecordBatch:
+    def batch(self, lengths: list[int], repeated: list[bool]) -> pa.RecordBatch:
         columns, self._values = self._values, [[] for _ in self._values]
         flat = [[value for values in groups for value in values] for groups in columns]
         if len(lengths) > 1 and all(map(self._are_alike, flat)):
             try:
-                return self._together(flat, is_moving, lengths)
+                return self._enforced(_repeated(map(pa.array, flat), lengths, repeated))
             except Exception:
                 # Met again below, by the group that it is of, with PySpark's message.
                 pass
-        return combined([self._alone(group, is_moving, rows) for *group, rows in zip(*columns, lengths)])
+        return combined([self._alone(group, rows, repeated) for *group, rows in zip(*columns, lengths)])
 
     def _are_alike(self, values: list[Any]) -> bool:
         """Tell whether all values have one type, whatever group they are of."""
@@ -169,14 +208,9 @@ class _ArrayWindows(_Windows):
         kind = kinds.pop() if kinds else float
         return kind in self._PLAIN or (issubclass(kind, pa.Scalar) and len({value.type for value in values}) == 1)
 
-    def _together(self, flat: list[list[Any]], is_moving: list[bool], lengths: list[int]) -> pa.RecordBatch:
-        of_row = pa.array(np.repeat(np.arange(len(lengths)), lengths))
-        arrays = map(pa.array, flat)
-        return self._enforced([array if moves else array.take(of_row) for array, moves in zip(arrays, is_moving)])
-
-    def _alone(self, group: list[list[Any]], is_moving: list[bool], rows: int) -> pa.RecordBatch:
+    def _alone(self, group: list[list[Any]], rows: int, repeated: list[bool]) -> pa.RecordBatch:
         return self._enforced(
-            [pa.array(values) if moves else pa.repeat(values[0], rows) for values, moves in zip(group, is_moving)]
+            [pa.repeat(values[0], rows) if one else pa.array(values) for values, one in zip(group, repeated)]
         )
 
     def _enforced(self, arrays: list[pa.Array]) -> pa.RecordBatch:

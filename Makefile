@@ -12,7 +12,7 @@ CASES ?= 20000
 export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-parity test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-kinds bench-latency bench-layout bench-pickle lint clean
+.PHONY: help demo test test-parity test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-kinds bench-latency bench-layout bench-pickle bench-shapes lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: build ## measure rudf, PySpark and the native floor (ROWS=4000000 MASTER=
 
 bench-kinds: build ## measure maps, groups, aggregates, windows, cogroups and table functions (ROWS=1000000 MASTER=local[2] JSON=file)
 	@tools/run-job integration/bench/bench_kinds.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(JSON),--json $(JSON))
+
+bench-shapes: build ## every kind over children, batches and groups of every shape, beside PySpark (JSON=file)
+	@tools/run-job integration/bench/bench_shapes.py $(if $(ROWS),--rows $(ROWS)) $(if $(MASTER),--master '$(MASTER)') $(if $(JSON),--json $(JSON))
 
 bench-latency: build ## how long queries wait for Python, first and warm; two tasks at once; memory of workers
 	@tools/run-job integration/bench/bench_latency.py $(if $(JSON),--json $(JSON))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Window
@@ -35,9 +37,8 @@ from bench_udf import arrow_numbers, pandas_numbers, row_mixed, row_numbers, tab
 from side_by_side import interleaved, plan_of, progress, start_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    import pandas as pd
     from pyspark.sql import DataFrame, SparkSession
 
 BATCH = "spark.sql.execution.arrow.maxRecordsPerBatch"
@@ -108,8 +109,8 @@ def kinds(shape: Shape) -> dict[str, Callable[[], DataFrame]]:
         "pickled function, strings": lambda: rows.select(udf(row_mixed, "string", useArrow=False)("i", "x", "s")),
         "pandas function": lambda: rows.select("*", pandas_udf(pandas_numbers, "double")("x")),
         "Arrow function": lambda: rows.select("*", arrow_udf(arrow_numbers, "double")("x")),
-        "pandas iterator": lambda: rows.select("i", pandas_udf(pandas_parts, "double", 204)("x")),
-        "Arrow iterator": lambda: rows.select("i", arrow_udf(arrow_parts, "double", 251)("x")),
+        "pandas iterator": lambda: rows.select("i", pandas_udf(pandas_parts, "double")("x")),
+        "Arrow iterator": lambda: rows.select("i", arrow_udf(arrow_parts, "double")("x")),
         "mapInPandas": lambda: three.mapInPandas(doubled, schema),
         "mapInArrow": lambda: three.mapInArrow(arrow_doubled, schema),
         "applyInPandas": lambda: four.groupBy("k").applyInPandas(centred, with_key),

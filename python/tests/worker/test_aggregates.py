@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
@@ -169,3 +170,38 @@ def test_results_of_many_groups_are_converted_together(monkeypatch: pytest.Monke
     outcome(253, [(pc.sum, DoubleType(), FRAMES[1])])
     # The group that lies in two batches, and what is before and behind it.
     assert made == [4, 5, 4, 2]
+
+
+SERIES = [
+    pd.Series([1.5, 2.5, 3.5, 4.5], name="_2"),
+    pd.Series([1, 2, 3, 4], name="_0"),
+    pd.Series(["a", None, "c", "d"], name="_1"),
+    pd.Series([True, False, True, True]),
+    pd.Series([1, None, 3, 4], dtype="Int64", name="_3"),
+    pd.Series(pd.to_datetime(["2020-01-01"] * 4), name="_4"),
+    pd.Series(pd.to_datetime(["2020-01-01"] * 4).tz_localize("Europe/Berlin"), name="_5"),
+]
+
+
+@pytest.mark.parametrize("series", SERIES, ids=lambda series: str(series.dtype))
+def test_slices_are_those_of_iloc(series: pd.Series) -> None:
+    assert aggregates._slices_as_iloc(series)
+    slicer = aggregates._part_slicer(series)
+    for begin in range(5):
+        for end in range(5):
+            one, other = slicer(slice(begin, end)), series.iloc[begin:end]
+            pd.testing.assert_series_equal(one, other, check_index_type="exact")
+            assert repr((one.index, one.name, one.attrs, one.flags)) == repr(
+                (other.index, other.name, other.attrs, other.flags)
+            )
+    if len(series) == 4 and series.dtype == float:
+        assert np.shares_memory(slicer(slice(1, 3)).to_numpy(), series.to_numpy())
+
+
+def test_slices_are_made_by_iloc_where_pandas_has_other_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(column: pd.Series) -> None:
+        raise AttributeError("get_slice")
+
+    monkeypatch.setattr(aggregates, "_part_slicer", missing)
+    assert not any(map(aggregates._slices_as_iloc, SERIES))
+    test_functions_get_the_rows_of_their_frames(203, FRAMES[1])

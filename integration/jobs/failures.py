@@ -164,7 +164,9 @@ def fails_alike(name: str, frame: Callable[[], DataFrame]) -> None:
             told[side] = type(error).__name__, str(error)
     spark.conf.unset("spark.rudf.enabled")
     (stock, stock_text), (ours, our_text) = told["off"], told["on"]
-    alike = stock == ours != "it did not fail" and significant(stock_text) == significant(our_text)
+    # Older releases tell the same mistakes in other words; rudf has those of 4.3.
+    same_words = spark.version < "4.3" or significant(stock_text) == significant(our_text)
+    alike = stock == ours != "it did not fail" and same_words
     right = alike and "[rudf: in the function `returns`" in our_text
     results[name] = (works() or "the next query is wrong") if right else f"{stock_text}\n--- rudf:\n{our_text}"
 

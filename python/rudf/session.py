@@ -54,7 +54,8 @@ def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     :func:`rudf.pickle.install` does.
 
     Where the jar and the plugin cannot be added (the package has no jar, or Spark has started without it) functions run
-    on stock PySpark, and the first use of one says why.
+    on stock PySpark, and the first use of one says why. A client of Spark Connect adds neither: its server has them, or
+    runs functions as stock PySpark does.
 
     Parameters
     ----------
@@ -72,7 +73,11 @@ def configure(builder: SparkSession.Builder) -> SparkSession.Builder:
     >>> import rudf
     >>> spark = rudf.configure(SparkSession.builder).getOrCreate()  # doctest: +SKIP
     """
+    from pyspark.sql.utils import is_remote
+
     _take_over_when_built(builder)
+    if "spark.remote" in builder._options or is_remote():
+        return builder
     if _jvm_started():
         return _configure_started(builder)
     try:

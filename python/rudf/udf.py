@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 import pyspark
 from pyspark.sql.types import DataType
 from pyspark.sql.udf import UserDefinedFunction
+from pyspark.sql.utils import is_remote
 from pyspark.util import PythonEvalType
 
 from rudf import arrays, registration
@@ -62,6 +63,10 @@ class RudfFunction(UserDefinedFunction):
 
     def __call__(self, *args: ColumnOrName, **kwargs: ColumnOrName) -> Column:
         """Apply the function to columns, given as columns or by name."""
+        if is_remote():
+            from rudf import remote
+
+            return cast("Column", remote.column(self, *args, **kwargs))
         warn_without_plugin()
         return super().__call__(*args, **kwargs)
 
@@ -93,7 +98,7 @@ class RudfFunction(UserDefinedFunction):
         warn_without_plugin()
         session = SparkSession._getActiveSessionOrCreate()
         context = session.sparkContext
-        command = _python_function(context, self._shipped(func), self.returnType, self._name, self.timeout)
+        command = _python_function(context, self._pickled(func), self._name, self.timeout)
         return_type = session._jsparkSession.parseDataType(self.returnType.json())
         create = getattr(context._jvm, "org.apache.spark.sql.execution.python.UserDefinedPythonFunction")
         arguments = [self._name, command, return_type, self.evalType, self.deterministic]
@@ -101,6 +106,20 @@ class RudfFunction(UserDefinedFunction):
         if hasattr(self, "transpiled"):
             arguments += [[], []]
         return create(*arguments)
+
+    def command(self) -> bytes:
+        """Return what a plan holds of the function: its pickle, with rudf's seal behind it."""
+        return seal(self._pickled(self.func), self._name, self.timeout)
+
+    def _pickled(self, func: Callable[..., Any]) -> bytes:
+        """Pickle the function with its return type."""
+        from rudf import pickle, sizes
+
+        shipped = self._shipped(func)
+        by_value = arrays.BY_VALUE if isinstance(shipped, arrays.ArrayFunction) else ()
+        pickled = pickle.dumps((shipped, self.returnType), by_value=by_value)
+        sizes.check(shipped, pickled)
+        return pickled
 
     def _shipped(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Return what runs on workers: where the function takes columns of another package, what gives it those."""
@@ -121,20 +140,14 @@ class RudfFunction(UserDefinedFunction):
 registration.install(RudfFunction)
 
 
-def _python_function(
-    context: Any, func: Callable[..., Any], return_type: DataType, name: str, timeout: float | None = None
-) -> Any:
-    """Pickle a function with its return type into what the JVM ships to its tasks.
+def _python_function(context: Any, command: bytes, name: str, timeout: float | None = None) -> Any:
+    """Make of a pickled function what the JVM ships to its tasks.
 
     A command over Spark's threshold travels as a broadcast variable; PySpark notes the broadcast variables that a
     function refers to while they are pickled.
     """
-    from rudf import pickle, sizes
+    from rudf import pickle
 
-    command = pickle.dumps(
-        (func, return_type), by_value=arrays.BY_VALUE if isinstance(func, arrays.ArrayFunction) else ()
-    )
-    sizes.check(func, command)
     if len(command) > context._jvm.PythonUtils.getBroadcastThreshold(context._jsc):
         command = pickle.dumps(context.broadcast(command))
     broadcasts = [broadcast._jbroadcast for broadcast in context._pickled_broadcast_vars]

@@ -1,4 +1,7 @@
-"""A client of Spark Connect whose functions are pickled by rudf, for ``test_connect.py``: writes what came of each as JSON."""
+"""A client of Spark Connect whose functions are pickled by rudf, for ``test_connect.py``.
+
+Takes the server's address, and the file to write what came of each function to, as JSON.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+import rudf
 import rudf.pickle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import pandas as pd
 
 
 @functools.lru_cache
@@ -57,19 +61,44 @@ def mapped(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield frame.assign(id=frame["id"].map(plus))
 
 
+@rudf.rudf
+def by_row(x: int) -> int:
+    """A function of single values."""
+    return plus(x)
+
+
+@rudf.rudf("bigint", timeout=100)
+def by_series(x: pd.Series) -> pd.Series:
+    """A function of columns."""
+    return x.map(plus)
+
+
+@rudf.rudf("bigint")
+def by_arrays(x: np.ndarray) -> np.ndarray:
+    """A function of NumPy's arrays, which rudf converts for it."""
+    return x + 11
+
+
 rudf.pickle.install()
-spark = SparkSession.builder.remote("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+spark = rudf.configure(SparkSession.builder.remote(sys.argv[1])).getOrCreate()
 ids = spark.range(3)
+spark.udf.register("by_row", by_row)
 frames = {
     "udf": ids.select(F.udf(plus, "bigint")("id")),
     "pandas_udf": ids.select(F.pandas_udf(lambda s: s.map(plus), "bigint")("id")),
     "mapInPandas": ids.mapInPandas(mapped, "id bigint"),
     "applyInPandas": ids.groupBy("id").applyInPandas(lambda f: f.assign(id=f["id"].map(plus)), "id bigint"),
+    "@rudf of rows": ids.select(by_row("id")),
+    "@rudf of Series": ids.select(by_series(ids.id)),
+    "@rudf of arrays": ids.select(by_arrays("id")),
+    "@rudf by name": ids.select(by_row(x="id")),
     "udtf": F.udtf(Twice, returnType="y bigint")(F.lit(1)),
 }
 report = {}
 for name, frame in frames.items():
     plan = frame._plan.to_proto(spark._client).SerializeToString()
-    report[name] = [b"pickled by Python 3." in plan, sorted(row[0] for row in frame.collect())]
+    rows = sorted(row[0] for row in frame.collect())
+    report[name] = [b"pickled by Python 3." in plan, rows, frame._explain_string()]
+report["SQL"] = [True, sorted(row[0] for row in spark.sql("SELECT by_row(id) FROM range(3)").collect()), ""]
 spark.stop()
-Path(sys.argv[1]).write_text(json.dumps(report))
+Path(sys.argv[2]).write_text(json.dumps(report))

@@ -53,6 +53,11 @@ def descriptors(executors: set[int]) -> int:
     return sum(len(os.listdir(f"/proc/{executor}/fd")) for executor in executors)
 
 
+def segments(executors: set[int]) -> int:
+    """Segments of batches that executors have mapped."""
+    return sum(Path(f"/proc/{executor}/maps").read_text().count("memfd:rudf-batch") for executor in executors)
+
+
 def told(frame: Callable[[], DataFrame], *expected: str) -> Any:
     """Run a query that has to fail with certain words."""
     try:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from faults import Faults, descriptors, is_running, told, until
+from faults import Faults, descriptors, is_running, segments, told, until
 from rudf import rudf
 
 target, scratch = sys.argv[1:3]
@@ -292,35 +292,43 @@ def server_killed() -> Any:
 fault("fork server killed", server_killed)
 
 
-def cancelled() -> Any:
-    note = once("cancelled")
+def cancelled(with_interrupts: bool) -> Any:
+    """Cancel jobs whose functions never end, with or without an interrupt of the task's thread."""
+    before = segments(faults.executors())
+    for attempt in range(3):
+        note = once(f"cancelled-{with_interrupts}-{attempt}")
 
-    @rudf("bigint")
-    def endless(value):
-        with open(note, "a") as file:
-            file.write(f"{os.getpid()}\n")
-        while True:
-            pass
+        @rudf("bigint")
+        def endless(value):
+            with open(note, "a") as file:
+                file.write(f"{os.getpid()}\n")
+            while True:
+                pass
 
-    def run() -> None:
-        spark.sparkContext.setJobGroup("endless", "never ends", interruptOnCancel=False)
-        told(lambda: ids.select(endless("id")))
+        def run() -> None:
+            spark.sparkContext.setJobGroup("endless", "never ends", interruptOnCancel=with_interrupts)
+            told(lambda: spark.range(0, 100_000, 1, 2).select(endless("id")))
 
-    thread = threading.Thread(target=run)
-    thread.start()
-    if not until(lambda: os.path.exists(note)):
-        return "it did not start"
-    time.sleep(1)
-    workers = [int(line) for line in Path(note).read_text().split()]
-    start = time.time()
-    spark.sparkContext.cancelAllJobs()
-    if not until(lambda: not any(map(is_running, workers))):
-        return "a worker lives on"
-    thread.join(30)
-    return time.time() - start < 10 or "it took long"
+        thread = threading.Thread(target=run)
+        thread.start()
+        if not until(lambda: os.path.exists(note)):
+            return "it did not start"
+        time.sleep(1)
+        workers = [int(line) for line in Path(note).read_text().split()]
+        start = time.time()
+        spark.sparkContext.cancelAllJobs()
+        if not until(lambda: not any(map(is_running, workers))):
+            return "a worker lives on"
+        thread.join(30)
+        if time.time() - start > 10:
+            return "it took long"
+    # Two workers that wait may have segments, but not those of all that were cancelled.
+    after = segments(faults.executors())
+    return after <= before + 6 or f"{before} segments became {after}"
 
 
-fault("cancelled", cancelled)
+for with_interrupts in (False, True):
+    fault(f"cancelled, {with_interrupts=}", lambda: cancelled(with_interrupts))
 
 
 @rudf("boolean")

@@ -330,6 +330,17 @@ def raises(number: int) -> None:
         raise ValueError("not this one")
 
 
+def forks(number: int) -> None:
+    if number == 1:
+        os.fork()
+
+
+def stream_is_forked() -> Any:
+    """The copy goes on in the middle of the function, and neither takes a batch nor gives a result."""
+    rows = [row.id for row in in_stream(forks).collect()]
+    return sorted(rows) == list(range(50_000)) or f"{len(rows)} rows"
+
+
 def stream_is_cancelled() -> Any:
     import threading
 
@@ -390,6 +401,7 @@ if spark.version >= "4.3":
         lambda: told(lambda: in_stream(never_returns), "`through`", "spark.rudf.timeout", "in never_returns"),
     )
     spark.conf.unset("spark.rudf.timeout")
+    fault("a stream that forks", stream_is_forked)
     fault("a stream that is cancelled", stream_is_cancelled)
     fault("a limit below a stream", limit_below_a_stream)
     fault("functions that read ahead", reads_ahead)

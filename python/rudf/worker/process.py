@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import decimal
 import faulthandler
+import fcntl
+import gc
+import locale
 import os
 import resource
 import signal
 import sys
+import time
 import traceback
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rudf import _native
 from rudf.worker import services
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["after_session", "run"]
 
@@ -49,11 +57,71 @@ def run(socket: int, report: int) -> NoReturn:
         os._exit(status)
 
 
+#: Every limit of a process, by its number.
+_LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
+
+#: Timers whose signals end a process that does not wait for them.
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+#: Lowest number of the copies of the standard descriptors, out of the way as the fork server's socket is.
+_HIGH = 64
+
+
+def _limits() -> list[tuple[int, int]]:
+    return [resource.getrlimit(limit) for limit in _LIMITS]
+
+
+def _set_limits(limits: list[tuple[int, int]]) -> None:
+    for limit, old in zip(_LIMITS, limits, strict=True):
+        if resource.getrlimit(limit) != old:
+            resource.setrlimit(limit, old)
+
+
+def _digits() -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+    """Return how the limit of digits is told and set, where this Python has one."""
+    return (
+        getattr(sys, "get_int_max_str_digits", lambda: None),
+        getattr(sys, "set_int_max_str_digits", lambda digits: None),
+    )
+
+
+#: What is set for a whole process or its thread: how it is told, and how it is set. Some cannot be made as they were
+#: without rights that few processes have: a limit that was lowered, a lower priority.
+_SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (_limits, _set_limits),
+    (lambda: os.getpriority(os.PRIO_PROCESS, 0), lambda old: os.setpriority(os.PRIO_PROCESS, 0, old)),
+    (lambda: os.sched_getaffinity(0), lambda old: os.sched_setaffinity(0, old)),
+    (lambda: locale.setlocale(locale.LC_ALL), lambda old: locale.setlocale(locale.LC_ALL, old)),
+    (lambda: (time.tzname, time.timezone), lambda old: time.tzset()),
+    (sys.gettrace, sys.settrace),
+    (sys.getprofile, sys.setprofile),
+    (sys.getrecursionlimit, sys.setrecursionlimit),
+    (sys.getswitchinterval, sys.setswitchinterval),
+    _digits(),
+    (gc.isenabled, lambda old: gc.enable() if old else gc.disable()),
+    (gc.get_threshold, lambda old: gc.set_threshold(*old)),
+)
+
+
+def _file(descriptor: int) -> tuple[int, int] | None:
+    """Tell which file a descriptor is of; None where it is closed."""
+    try:
+        told = os.fstat(descriptor)
+    except OSError:
+        return None
+    return told.st_dev, told.st_ino
+
+
 class _Surroundings:
     """What functions may change of their process, and the next session has to find as it was."""
 
     def __init__(self, report: int) -> None:
         self._report = report
+        self._standard = [(n, _file(n), fcntl.fcntl(n, fcntl.F_DUPFD_CLOEXEC, _HIGH)) for n in range(3)]
+        self._mask = os.umask(0)
+        os.umask(self._mask)
+        self._settings = [told() for told, _ in _SETTINGS]
+        self._decimal = decimal.getcontext().copy()
         self._directory = os.getcwd()
         self._environment = dict(os.environ)
         self._path = list(sys.path)
@@ -66,6 +134,8 @@ class _Surroundings:
         if dict(os.environ) != self._environment:
             os.environ.clear()
             os.environ.update(self._environment)
+            # The C library keeps what it has read of the time zone's variable.
+            time.tzset()
         # What sessions put there themselves stays: functions that are kept may import from it.
         sys.path[:] = [*sys.path, *(entry for entry in self._path if entry not in sys.path)]
         sys.stdin, sys.stdout, sys.stderr = self._streams
@@ -76,8 +146,23 @@ class _Surroundings:
             if handler is not None and signal.getsignal(number) != handler:
                 signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        for timer in _TIMERS:
+            signal.setitimer(timer, 0)
+        for number, file, copy in self._standard:
+            if _file(number) != file:
+                os.dup2(copy, number)
+        self._restore_settings()
         self.hear_of_faults()
+
+    def _restore_settings(self) -> None:
+        os.umask(self._mask)
+        for (told, put), old in zip(_SETTINGS, self._settings, strict=True):
+            if told() != old:
+                put(old)
+        decimal.setcontext(self._decimal.copy())
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:
+            numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
 
     def hear_of_faults(self) -> None:
         """Make Python write its stack into the report when this process dies or is asked to."""

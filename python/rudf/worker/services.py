@@ -6,6 +6,7 @@ import base64
 import decimal
 import importlib
 import json
+import os
 import pickle
 import sys
 from collections import OrderedDict
@@ -41,18 +42,44 @@ def set_up(
         importlib.invalidate_caches()
     if spark_files is not None and "pyspark" in sys.modules:
         _set_files_root(spark_files)
-    if broadcasts:
-        from pyspark.core.broadcast import Broadcast, _broadcastRegistry
-
-        for number, path in broadcasts:
-            if number not in _broadcastRegistry:
-                _broadcastRegistry[number] = Broadcast(path=path)
+    _set_broadcasts(dict(broadcasts))
     if spark_files is not None:
         _SPARK_FILES["root"] = spark_files
     task_context = json.loads(services).get("task_context")
     if task_context is not None:
         _set_task_context(task_context)
         _accumulators().clear()
+
+
+#: Spark's ids of the broadcast variables that the session may use.
+_broadcasts: frozenset[int] = frozenset()
+
+
+def _set_broadcasts(files: dict[int, str]) -> None:
+    """Make broadcast variables known, and let go of others, whose values may be large.
+
+    A process that runs one task at a time keeps those of its session alone, as PySpark's workers do; an interpreter
+    that runs several keeps those whose files there are, which are gone with what Spark keeps of the variable.
+    """
+    global _broadcasts
+    _broadcasts = frozenset(files)
+    if not files and "pyspark.core.broadcast" not in sys.modules:
+        return
+    from pyspark.core.broadcast import Broadcast, _broadcastRegistry
+
+    others = [number for number in _broadcastRegistry if number not in files]
+    gone = {n for n in others if _kept is not None or not os.path.exists(_broadcastRegistry[n]._path)}
+    for number in gone:
+        del _broadcastRegistry[number]
+    for command, kept in list(_kept.items()) if _kept and gone else ():
+        if kept.broadcasts & gone:
+            del _kept[command]
+    for number, path in files.items():
+        if number not in _broadcastRegistry:
+            _broadcastRegistry[number] = Broadcast(path=path)
+        elif not hasattr(_broadcastRegistry[number], "_value"):
+            # It may have been fetched anew.
+            _broadcastRegistry[number]._path = path
 
 
 def _set_task_context(told: dict[str, Any]) -> None:
@@ -121,6 +148,8 @@ class _Kept(NamedTuple):
     loaded: tuple[Any, Any]
     #: Its pickle, made before it was called for the first time.
     pickled: bytes
+    #: The broadcast variables that it may refer to.
+    broadcasts: frozenset[int]
 
 
 #: Commands that this process has unpickled, the one that was used last at the end; None where nothing is kept.
@@ -164,7 +193,7 @@ def load_command(command: bytes, reuse: bool = True) -> tuple[Any, Any]:
     # An accumulator is made known to its session while the function is unpickled: that has to happen for each.
     pickled = None if _accumulators() else _pickled(loaded)
     if pickled is not None and len(command) + len(pickled) <= _MOST_KEPT_BYTES:
-        _kept[command] = _Kept(loaded, pickled)
+        _kept[command] = _Kept(loaded, pickled, _broadcasts)
         _used.add(command)
         while len(_kept) > _MOST_KEPT or _kept_bytes(_kept) > _MOST_KEPT_BYTES:
             _kept.popitem(last=False)

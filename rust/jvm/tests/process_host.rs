@@ -126,6 +126,57 @@ fn what_a_function_changes_of_its_process_is_as_it_was_for_the_next() {
     assert!(harness::failure(&*session).contains("in f"));
 }
 
+/// What is set for a process or its main thread, in one number.
+const SETTINGS: Udf = rows(
+    "def f(v):\n    import decimal, gc, locale, os, resource, signal, sys, time, zlib\n    import numpy\n\
+     \x20   mask = os.umask(0o22)\n    os.umask(mask)\n    named = [getattr(resource, n) for n in dir(resource) if n.startswith('RLIMIT_')]\n\
+     \x20   told = (mask, [resource.getrlimit(n) for n in named], os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0),\n\
+     \x20       locale.setlocale(locale.LC_ALL), time.tzname, time.localtime(0)[:5], gc.isenabled(), gc.get_threshold(),\n\
+     \x20       decimal.getcontext(), sys.getrecursionlimit(), sys.gettrace(), sys.getprofile(), sys.getswitchinterval(),\n\
+     \x20       [signal.getitimer(n) for n in range(3)], numpy.geterr(), os.readlink('/proc/self/fd/0'),\n\
+     \x20       [os.fstat(n).st_ino for n in range(3)])\n\
+     \x20   return zlib.crc32(repr(told).encode())",
+);
+
+/// Changes the n-th of them, and returns how many there are.
+const CHANGES: Udf = rows(
+    "changes = [\n\
+     \x20   \"import os; os.umask(0o777)\",\n\
+     \x20   \"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (20, r.getrlimit(r.RLIMIT_NOFILE)[1]))\",\n\
+     \x20   \"import resource as r; r.setrlimit(r.RLIMIT_CPU, (1000, 1000))\",\n\
+     \x20   \"import os; os.nice(1)\",\n\
+     \x20   \"import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\",\n\
+     \x20   \"import locale; locale.setlocale(locale.LC_ALL, 'C.UTF-8')\",\n\
+     \x20   \"import os, time; os.environ['TZ'] = 'Asia/Tokyo'; time.tzset()\",\n\
+     \x20   \"import os, time; os.environ['TZ'] = 'Asia/Tokyo'; time.tzset(); del os.environ['TZ']\",\n\
+     \x20   \"import sys; sys.settrace(lambda *a: None)\",\n\
+     \x20   \"import sys; sys.setprofile(lambda *a: None)\",\n\
+     \x20   \"import sys; sys.setrecursionlimit(5000)\",\n\
+     \x20   \"import sys; sys.setswitchinterval(1)\",\n\
+     \x20   \"import gc; gc.disable(); gc.set_threshold(1)\",\n\
+     \x20   \"import decimal; decimal.getcontext().prec = 3\",\n\
+     \x20   \"import numpy; numpy.seterr(all='raise')\",\n\
+     \x20   \"import signal; signal.setitimer(signal.ITIMER_PROF, 90); signal.setitimer(signal.ITIMER_VIRTUAL, 90)\",\n\
+     \x20   \"import os; os.closerange(0, 3)\",\n\
+     \x20   \"import os; n = os.open('/', os.O_RDONLY); os.dup2(n, 0); os.dup2(n, 1); os.dup2(n, 2); os.close(n)\",\n\
+     ]\n\
+     def f(v):\n    exec(changes[v], {})\n    return len(changes)",
+);
+
+#[test]
+fn what_is_set_for_a_process_is_as_it_was_for_the_next() {
+    let host = host();
+    let (look, change) = (SETTINGS.message(), CHANGES.message());
+    let before = evaluate(&*open(&host, look.clone()).unwrap(), &[0]).unwrap();
+    for number in 0..18 {
+        let session = open(&host, change.clone()).unwrap();
+        let changed = evaluate(&*session, &[number]).unwrap();
+        drop(session);
+        let after = evaluate(&*open(&host, look.clone()).unwrap(), &[0]).unwrap();
+        assert_eq!((after, changed), (before.clone(), vec![18]), "change {number}");
+    }
+}
+
 #[test]
 fn sixty_four_sessions_run_at_once() {
     let host = host();

@@ -25,7 +25,13 @@ use rudf_segment::{
     progress,
     stopwatch::Stopwatch,
 };
-use rustix::{io::Errno, net::RecvFlags};
+use rustix::{
+    io::Errno,
+    net::RecvFlags,
+    process::{Pid, getpid},
+};
+
+use crate::worker::leave;
 
 /// Answers what comes after the functions' end.
 pub(crate) fn answer_ended(link: &Link, asked: &Message) -> Result<(), LinkError> {
@@ -37,6 +43,8 @@ pub(crate) fn answer_ended(link: &Link, asked: &Message) -> Result<(), LinkError
 #[pyclass(frozen)]
 pub(crate) struct BatchStream {
     link: Arc<Link>,
+    /// The worker; a copy that the user's code forked off has another number.
+    process: Pid,
     session: u64,
     /// Batches that the functions have begun. Read without the lock, which a thread of theirs may hold as it waits.
     taken: AtomicU32,
@@ -87,10 +95,14 @@ impl BatchStream {
             watch: Stopwatch::started(),
         };
         state.note(first);
-        Self { link, session, taken: AtomicU32::new(0), state: Mutex::new(state) }
+        Self { link, process: getpid(), session, taken: AtomicU32::new(0), state: Mutex::new(state) }
     }
 
     fn state(&self, py: Python<'_>) -> MutexGuard<'_, State> {
+        if getpid() != self.process {
+            // A copy must not take batches or answer in the worker's name.
+            leave(py);
+        }
         // The interpreter's lock is given up meanwhile: the thread that has this one may want it.
         self.state.lock_py_attached(py).unwrap_or_else(PoisonError::into_inner)
     }

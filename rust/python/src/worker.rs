@@ -21,7 +21,11 @@ use rudf_segment::{
     stopwatch::Stopwatch,
     worker::FailureKind,
 };
-use rustix::{io::Errno, net::RecvFlags, process::getpid};
+use rustix::{
+    io::Errno,
+    net::RecvFlags,
+    process::{Pid, getpid},
+};
 
 use crate::stream::{self, BatchStream};
 
@@ -36,11 +40,7 @@ pub(crate) fn worker_main(py: Python<'_>, socket: RawFd, report: RawFd) -> PyRes
     // SAFETY: as above; `faulthandler` writes to the descriptor as long as this process lives.
     progress::report_to(unsafe { BorrowedFd::borrow_raw(report) })
         .map_err(|error| PyRuntimeError::new_err(format!("the report of this worker: {error}")))?;
-    let mut worker = Worker {
-        link: Arc::new(Link::new(socket, MOST_SEGMENTS)),
-        open: None,
-        process: getpid().as_raw_nonzero().get(),
-    };
+    let mut worker = Worker { link: Arc::new(Link::new(socket, MOST_SEGMENTS)), open: None, process: getpid() };
     worker.serve(py).map_err(|error| PyRuntimeError::new_err(format!("the control socket of this worker: {error}")))
 }
 
@@ -54,7 +54,7 @@ struct Worker {
     link: Arc<Link>,
     open: Option<Open>,
     /// This process; a copy that the user's code forked off has another number.
-    process: i32,
+    process: Pid,
 }
 
 /// The session that is open.
@@ -119,7 +119,7 @@ impl Worker {
                 Some(segment) => self.batch(py, &message, segment),
                 None => Ok(()),
             },
-            Kind::Finish => match finish(py) {
+            Kind::Finish => match self.finish(py) {
                 Ok(text) => self.tell(Message::new(Kind::Finished, message.session), &text),
                 Err(error) => self.fail(&message, &error),
             },
@@ -144,6 +144,7 @@ impl Worker {
             error.print(py);
             u32::MAX
         });
+        self.leave_if_forked(py);
         self.link.send(Message { code, ..Message::new(Kind::Closed, session) }, &[])
     }
 
@@ -250,9 +251,20 @@ impl Worker {
 
     /// Where the user's code forked and the copy came back from the function: it must not answer in the worker's name.
     fn leave_if_forked(&self, py: Python<'_>) {
-        if getpid().as_raw_nonzero().get() != self.process {
-            let _it_does_not_return = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+        if getpid() != self.process {
+            leave(py);
         }
+    }
+
+    /// What a session tells at its end.
+    fn finish(&self, py: Python<'_>) -> Result<String, SessionError> {
+        let finished =
+            py.import("rudf.worker.services").and_then(|services| services.call_method0("finish")?.extract());
+        self.leave_if_forked(py);
+        finished.map_err(|error: PyErr| SessionError {
+            kind: FailureKind::Python,
+            text: format!("the updates of accumulators cannot be sent: {error}\n"),
+        })
     }
 }
 
@@ -288,13 +300,10 @@ fn keep(message: &Message, descriptors: Vec<OwnedFd>) -> Result<String, SessionE
     keep_batch(&session, &batch, usize::try_from(message.sequence).unwrap_or(usize::MAX), failure)
 }
 
-/// What a session tells at its end.
-fn finish(py: Python<'_>) -> Result<String, SessionError> {
-    let finished = py.import("rudf.worker.services").and_then(|services| services.call_method0("finish")?.extract());
-    finished.map_err(|error: PyErr| SessionError {
-        kind: FailureKind::Python,
-        text: format!("the updates of accumulators cannot be sent: {error}\n"),
-    })
+/// Ends this process, which is a copy of a worker.
+pub(crate) fn leave(py: Python<'_>) -> ! {
+    let _it_does_not_return = py.import("os").and_then(|os| os.call_method1("_exit", (0,)));
+    std::process::abort()
 }
 
 fn internal(text: String) -> SessionError {

@@ -65,12 +65,12 @@ pub struct Udf {
 }
 
 /// A row function `f` of one long that returns a long.
-pub fn rows(definition: &'static str) -> Udf {
+pub const fn rows(definition: &'static str) -> Udf {
     Udf { definition, eval_type: 101, timeout: 0.0, more: ("{}", "{}") }
 }
 
 /// A function `f` of an array of longs.
-pub fn arrays(definition: &'static str) -> Udf {
+pub const fn arrays(definition: &'static str) -> Udf {
     Udf { definition, eval_type: 250, timeout: 0.0, more: ("{}", "{}") }
 }
 

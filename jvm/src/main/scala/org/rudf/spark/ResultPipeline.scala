@@ -111,7 +111,7 @@ private[spark] abstract class SessionPipeline(session: WorkerSession, source: Ba
 
   override final def close(): Unit = if (!closed) {
     closed = true
-    if (lock.tryLock(SessionPipeline.Patience, TimeUnit.SECONDS)) {
+    if (SessionPipeline.lockInTime(lock)) {
       try closeAll() finally lock.unlock()
     } else {
       // It waits for something else than the worker. What it uses must stay.
@@ -141,8 +141,21 @@ private[spark] abstract class SessionPipeline(session: WorkerSession, source: Ba
 private object SessionPipeline {
   private val log = LoggerFactory.getLogger(classOf[SessionPipeline])
 
-  /** Seconds that a thread may take to leave `next` when the task has ended. */
-  private val Patience = 10L
+  /** How long a thread may take to leave `next` when the task has ended. */
+  private val Patience = TimeUnit.SECONDS.toNanos(10)
+
+  /** Takes a lock, if it comes free in time. The interrupt by which Spark kills a task keeps no session from being closed. */
+  private def lockInTime(lock: ReentrantLock): Boolean = {
+    val end = System.nanoTime() + Patience
+    var interrupted = false
+    var locked: Option[Boolean] = None
+    while (locked.isEmpty) {
+      try locked = Some(lock.tryLock(end - System.nanoTime(), TimeUnit.NANOSECONDS))
+      catch { case _: InterruptedException => interrupted = true }
+    }
+    if (interrupted) Thread.currentThread().interrupt()
+    locked.get
+  }
 }
 
 /** Waits for Python without losing sight of the task. */

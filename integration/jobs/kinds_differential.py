@@ -240,6 +240,7 @@ def maps(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
             "tables": lambda: ids.mapInArrow(lambda bs: iter([pa.Table.from_batches(bs)]), kept),
             "fails": lambda: ids.mapInPandas(lambda frames: (1 / 0 for f in frames), kept), "stop": lambda: ids.mapInPandas(lambda frames: iter([stops(f) for f in frames]), kept),
             "in threads": lambda: ids.mapInPandas(prefetches, kept), "limit without end": lambda: ids.mapInPandas(without_end, kept).limit(20),
+            "numbers for intervals": lambda: ids.mapInArrow(lambda bs: bs, "id interval day to second, s string"),
             "not null": lambda: ids.mapInArrow(lambda bs: bs, matrix.spark.range(1).withColumn("s", F.lit("x")).schema),
             "then a function": lambda: ids.mapInPandas(grows, kept).select(udf(lambda v: v + 1, "bigint")("id")), "twice": lambda: ids.mapInPandas(grows, kept).mapInArrow(lambda bs: bs, kept),
         }.items():  # fmt: skip
@@ -852,7 +853,7 @@ def tables(matrix: Matrix) -> None:
         ("skips", Skips, "a bigint, b int"), ("analyzed", Analyzed, None), ("typed_", Typed, "types string, told string"), ("cleans", Cleans, two),
         ("number", answers(5), two), ("numbers", answers([1, 2]), "a int"), ("wrong_length", answers([(1, 2, 3)]), two), ("wrong_type", answers([("x", 1)]), two),
         ("none", answers(None), two), ("null_rows", answers([(1, 2), None, (3, 4)]), two), ("null_numbers", answers([(1,), None]), T.StructType().add("a", T.IntegerType(), False)), ("coerced", answers([("x", 2**40), (1.5, True), [7, 8]]), two), ("empty", answers([]), two), ("rows", answers([Row(a=1, b=2)]), two), ("dicts", answers([{"a": 1, "b": 2}]), two),
-        ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
+        ("structs", answers([((1, "x"), [1, 2])]), "s struct<a:int,b:string>, l array<int>"), ("lengths", answers([("ab", ["abcd"])]), "c char(3), v array<varchar(2)>"), ("not_null", answers([(None, 1)]), T.StructType().add("a", T.IntegerType(), False).add("b", T.IntegerType())),
     ):  # fmt: skip
         spark.udtf.register(name, udtf(handler, returnType=returned))
         spark.udtf.register(f"pickled_{name}", udtf(handler, returnType=returned, useArrow=False))
@@ -870,7 +871,7 @@ def tables(matrix: Matrix) -> None:
         "select * from skips(table(forty) with single partition) order by a", "select * from analyzed(3, 'column')", "select id, x, names from forty, lateral analyzed(id, 'x') order by id",
         "select * from typed, lateral typed_(n_int, c_int, c_double, c_string, c_binary, a, m, st, d, t) order by id", "select types from typed_()", "select * from cleans(2)",
         "select * from number(1)", "select * from numbers(1)", "select * from wrong_length(1)", "select * from wrong_type(1)", "select * from none(1)", "select id, a, b from forty, lateral null_rows(id) order by 1, 2, 3", "select * from null_rows(1)", "select * from null_numbers(1)", "select * from coerced(1)", "select id, a from forty, lateral empty(id)",
-        "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
+        "select * from rows(1)", "select * from dicts(1)", "select * from structs(1)", "select * from lengths(1)", "select * from not_null(1)", "select * from fails(1)", "select * from forty, lateral fails(id)",
         "select * from decorated(2)", "select * from pairs(1, 2, 3)", "select x.a, y.b from pairs(2) x, lateral pairs(x.a + 1) y order by 1, 2", "select * from forty, lateral pairs(int(id)) limit 3",
     ):  # fmt: skip
         for records in ("3", "10000"):

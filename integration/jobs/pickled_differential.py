@@ -102,12 +102,13 @@ def identities(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
     matrix.add("binaries as byte arrays", lambda: single.select("i", shown("c_binary")).orderBy("i"))
     matrix.spark.conf.unset("spark.sql.execution.pyspark.binaryAsBytes")
     made = {
-        "decimal(10,2)": "1.20BD", "decimal(38,18)": "-0.5BD", "decimal(38,0)": "12345678901234567890123456789012345678BD", "timestamp_ntz": "timestamp_ntz'2024-11-03 01:30:00'",
+        "decimal(10,2)": "1.20BD", "decimal(38,18)": "-0.5BD", "decimal(38,32)": "1E-32BD", "decimal(38,0)": "12345678901234567890123456789012345678BD", "timestamp_ntz": "timestamp_ntz'2024-11-03 01:30:00'",
         "interval day to second": "interval '-1 02:03:04.5' day to second", "array<int>": "array(1, null, 3)", "array<timestamp>": "array(timestamp'2020-01-01 00:00:00', null)", "map<string,int>": "map('a', 1, 'b', null)",
         "map<int,date>": "map(1, date'2020-01-01')", "struct<a:int,b:string>": "named_struct('a', 1, 'b', 'x')", "struct<a:date,b:array<int>>": "named_struct('a', date'2020-01-01', 'b', array(1))",
         "array<struct<a:int,b:decimal(5,1)>>": "array(named_struct('a', 1, 'b', 1.5BD), null)", "map<string,struct<a:float>>": "map('k', named_struct('a', 1.5f))", "array<array<double>>": "array(array(1.5d), array())",
         "char(4)": "cast('ab' as char(4))", "void": "null", "array<binary>": "array(cast('ab' as binary))", "struct<a:struct<b:timestamp>>": "named_struct('a', named_struct('b', timestamp'2020-01-01 00:00:00'))",
         "map<struct<a:int>,int>": "map(named_struct('a', 1), 2)", "array<void>": "array(null)", "struct<>": "struct()", "time": "time'12:30:45.123456'", "array<time>": "array(time'12:30:45')", "string collate UNICODE_CI": "'aB' collate UNICODE_CI",
+        "struct<a:string collate UNICODE_CI,b:array<string collate UTF8_LCASE>>": "named_struct('a', 'aB' collate UNICODE_CI, 'b', array('x' collate UTF8_LCASE))", "map<int,string collate UNICODE>": "map(1, 'x' collate UNICODE)",
         "interval year to month": "interval '1-2' year to month", "variant": "parse_json('{\"a\": 1}')", "a bad string": "cast(unhex('61ff62c3') as string)", "interval": "make_interval(1, 2, 3)",
     }  # fmt: skip
     one = matrix.spark.range(0, 3, 1, 1)
@@ -188,6 +189,8 @@ def shapes(matrix: Matrix) -> None:
     matrix.add("division by zero", lambda: ids.select(pickled(lambda v: 1 // (v - 20), "int")("id")))
     matrix.add("too few arguments", lambda: ids.select(pickled(lambda a, b: a, "bigint")("id")))
     matrix.add("no such argument", lambda: ids.select(pickled(lambda a: a, "bigint")(b="id")))
+    collated = pickled(lambda v: int(v) if v % 2 else "x", "string collate UNICODE_CI")
+    matrix.add("a number as collated string", lambda: ids.select(collated("id")))
     matrix.add(
         "a decimal that overflows",
         lambda: ids.select(pickled(lambda v: decimal.Decimal(10) ** 12, "decimal(10,2)")("id")),

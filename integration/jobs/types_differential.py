@@ -185,6 +185,13 @@ def left(matrix: Matrix) -> None:
     matrix.add("left: calendar interval", lambda: rows.select(shown(F.expr("make_interval(1)"))))
     matrix.add("left: variant", lambda: rows.select(rudf(lambda v: v.toJson(), "string")(F.expr("parse_json('[1]')"))))
     matrix.add("left: two fields of the same name", lambda: rows.select(shown(F.expr("named_struct('a', 1, 'a', 2)"))))
+    times = rows.select(F.expr("time'12:30:45'").alias("t"))
+    for kind, number in {"row": 101, "arrow": 250, "pandas": 200}.items():
+        short = rudf_vector(lambda v: v, "array<time(3)>" if number == 101 else "time(3)", number)
+        matrix.add(f"left: TIME of three digits to return, {kind}", lambda f=short: times.select(f("t")))
+    pickled = F.udf(lambda v: v, "time(3)", useArrow=False)
+    matrix.add("TIME of three digits to return, pickled", lambda: times.select(pickled("t")))
+    matrix.add("TIME of three digits, mapped", lambda: times.mapInPandas(lambda frames: frames, "t time(3)"))
     matrix.add("left: year-month interval to return", lambda: rows.select(rudf(lambda v: 1, "interval year")("id")))
 
 

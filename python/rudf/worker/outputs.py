@@ -262,8 +262,9 @@ class _PickledOutput(_TableOutput):
     Each list stands in the row of its first result, and the rows of the others are null.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, stream: Any, declared: list[Any], time_zone: str) -> None:
+        # No Arrow array is made of them, and not every type that Spark makes values of is one of Arrow's.
+        super().__init__(stream, [], time_zone)
         self._counts: list[int] = []
         self._results: list[Any] = []
 
@@ -329,7 +330,7 @@ def _fits(found: Any, wanted: Any) -> bool:
 #: How Spark reads a column of a type: what is read alike is taken for one another.
 _GETTERS = {
     "boolean": "getBoolean", "byte": "getByte", "short": "getShort", "integer": "getInt", "date": "getInt",
-    "long": "getLong", "timestamp": "getLong", "timestamp_ntz": "getLong", "float": "getFloat", "double": "getDouble",
+    "long": "getLong", "timestamp": "getLong", "timestamp_ntz": "getLong", "daytimeinterval": "getLong", "float": "getFloat", "double": "getDouble",
     "string": "getUTF8String", "binary": "getBinary", "decimal": "getDecimal", "array": "getArray", "map": "getMap",
     "struct": "getStruct",
 }  # fmt: skip
@@ -337,7 +338,7 @@ _GETTERS = {
 
 def _getter(kind: Any) -> str:
     name = kind.typeName()
-    return "getLong" if name.startswith(("interval", "time")) else _GETTERS.get(name, name)
+    return "getLong" if name.startswith("time") else _GETTERS.get(name, name)
 
 
 def _readable(columns: list[pa.Array], fields: list[pa.Field], declared: Any) -> list[pa.Array]:

@@ -45,6 +45,30 @@ def test_what_is_no_utf8_is_replaced() -> None:
     assert rows([T.StringType()], [broken]) == [("a\ufffd",)]
 
 
+def test_text_is_repaired_as_java_does() -> None:
+    # What Java makes of them: `new String(bytes, UTF_8)`.
+    repaired = {
+        b"\xed\xa0\x80": "\ufffd", b"a\xed\xbf\xbfb": "a\ufffdb", b"\xed\xa0": "\ufffd", b"\xed\xa0x": "\ufffdx", b"\xed": "\ufffd", b"\xedx": "\ufffdx",
+        b"\xed\xa0\x80\xed\xb0\x80": "\ufffd\ufffd", b"\xc0\x80": "\ufffd\ufffd", b"\xe0\x80\x80": "\ufffd\ufffd\ufffd", b"\xf4\x90\x80\x80": "\ufffd" * 4, b"\xf0\x9f\x98": "\ufffd",
+        b"\xe2\xed\xa0\x80": "\ufffd\ufffd", "\ud7ff\ue000".encode(): "\ud7ff\ue000",
+    }  # fmt: skip
+    column = pa.array(list(repaired), pa.binary()).view(pa.string())
+    assert [text for (text,) in rows([T.StringType()], [column])] == list(repaired.values())
+
+
+def test_small_decimals_have_the_zeros_of_javas_engineering_notation() -> None:
+    # What `BigDecimal.toEngineeringString` says.
+    written = {
+        "1E-32": "10E-33", "1E-31": "100E-33", "-12E-32": "-120E-33", "123E-32": "1.23E-30", "1E-30": "1E-30", "12E-31": "1.2E-30", "0E-32": "0E-32", "1E-6": "0.000001", "1E-7": "100E-9",
+    }  # fmt: skip
+    for value, text in written.items():
+        number = decimal.Decimal(value)
+        kind = T.DecimalType(38, -number.as_tuple().exponent)
+        column = pa.array([number], pa.decimal128(38, kind.scale))
+        ((found,),) = rows([kind], [column])
+        assert found.as_tuple() == decimal.Decimal(text).as_tuple(), value
+
+
 def test_rows_without_columns_are_as_many() -> None:
     assert _native.RowMaker("[]", "UTC", True).rows([], 3) == [(), (), ()]
 

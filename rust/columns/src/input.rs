@@ -1,6 +1,6 @@
 //! Rows of arrays as Python values: the very values that PySpark's Arrow path gives to a `udf`.
 
-use std::{ffi::c_char, io::Write as _, ops::Range};
+use std::{borrow::Cow, ffi::c_char, io::Write as _, ops::Range};
 
 use arrow_data::ArrayData;
 use arrow_schema::DataType;
@@ -23,8 +23,9 @@ pub struct ValueMaker {
     fields: Py<PyString>,
     /// Binaries are `bytes` and not `bytearray`.
     binary_as_bytes: bool,
-    /// What is no UTF-8 in a string is replaced, and no error.
-    pub repairs_texts: bool,
+    /// Values are those of Spark's pickles: what is no UTF-8 in a string is replaced, as Java does, and small decimals
+    /// have the zeros that Java's engineering notation adds.
+    pub as_pickled: bool,
 }
 
 impl ValueMaker {
@@ -44,7 +45,7 @@ impl ValueMaker {
             row,
             fields: PyString::intern(py, "__fields__").unbind(),
             binary_as_bytes,
-            repairs_texts: false,
+            as_pickled: false,
         })
     }
 }
@@ -191,10 +192,13 @@ impl<'a> ColumnReader<'a> {
                 Values::Long(values) => ffi::PyLong_FromLongLong(values[row]),
                 Values::Float(values) => ffi::PyFloat_FromDouble(values[row].into()),
                 Values::Double(values) => ffi::PyFloat_FromDouble(values[row]),
+                Values::String(offsets, bytes) if self.maker.as_pickled => {
+                    let text = without_surrogates(&bytes[offsets.range(row)]);
+                    ffi::PyUnicode_DecodeUTF8(address(&text), text.len() as isize, c"replace".as_ptr())
+                }
                 Values::String(offsets, bytes) => {
                     let text = &bytes[offsets.range(row)];
-                    let errors = if self.maker.repairs_texts { c"replace".as_ptr() } else { std::ptr::null() };
-                    ffi::PyUnicode_DecodeUTF8(address(text), text.len() as isize, errors)
+                    ffi::PyUnicode_DecodeUTF8(address(text), text.len() as isize, std::ptr::null())
                 }
                 Values::Binary(offsets, bytes) => {
                     let data = &bytes[offsets.range(row)];
@@ -221,6 +225,8 @@ impl<'a> ColumnReader<'a> {
     /// # Safety
     /// The interpreter's lock is held.
     unsafe fn decimal(&self, unscaled: i128, scale: i8) -> *mut ffi::PyObject {
+        let zeros = if self.maker.as_pickled { engineering_zeros(unscaled, scale) } else { 0 };
+        let (unscaled, scale) = (unscaled * 10_i128.pow(zeros.into()), scale.saturating_add_unsigned(zeros));
         let mut text = [0_u8; 48];
         let mut rest = &mut text[..];
         // 39 digits, a sign and an exponent fit.
@@ -313,6 +319,42 @@ unsafe fn map(py: Python<'_>, [keys, values]: &[ColumnReader<'_>; 2], rows: Rang
         }
         map
     }
+}
+
+/// How many zeros `BigDecimal.toEngineeringString` adds to the digits of a number, which have then a smaller exponent: its
+/// exponents are multiples of three.
+fn engineering_zeros(unscaled: i128, scale: i8) -> u8 {
+    let Some(last) = unscaled.unsigned_abs().checked_ilog10() else { return 0 };
+    let last = last as i32;
+    let exponent = last - i32::from(scale);
+    // Larger numbers are written without one.
+    if exponent < -6 { (exponent.rem_euclid(3) - last).clamp(0, 2) as u8 } else { 0 }
+}
+
+/// Puts one replacement character in place of each surrogate that is written as UTF-8, as Java does; Python has three.
+fn without_surrogates(text: &[u8]) -> Cow<'_, [u8]> {
+    if !text.contains(&0xED) || std::str::from_utf8(text).is_ok() {
+        return Cow::Borrowed(text);
+    }
+    let mut repaired = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, more @ ..] = rest {
+        match more {
+            [0xA0..=0xBF, third, ..] if *first == 0xED => {
+                repaired.extend("\u{FFFD}".as_bytes());
+                rest = if matches!(third, 0x80..=0xBF) { &rest[3..] } else { &rest[2..] };
+            }
+            [0xA0..=0xBF] if *first == 0xED => {
+                repaired.extend("\u{FFFD}".as_bytes());
+                rest = &[];
+            }
+            _ => {
+                repaired.push(*first);
+                rest = more;
+            }
+        }
+    }
+    Cow::Owned(repaired)
 }
 
 fn address(bytes: &[u8]) -> *const c_char {

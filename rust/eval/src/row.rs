@@ -130,7 +130,7 @@ impl RowFunction {
 
     /// The same function; what is no UTF-8 in its arguments is replaced, as the JVM does where it makes strings of them.
     pub(crate) fn with_texts_repaired(mut self) -> Self {
-        self.maker.repairs_texts = true;
+        self.maker.as_pickled = true;
         self
     }
 

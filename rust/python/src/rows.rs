@@ -30,7 +30,7 @@ impl RowMaker {
         let types = types.iter().map(SparkType::from_json).collect::<Result<Vec<_>, _>>();
         let types = types.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let mut maker = ValueMaker::new(py, &types, binary_as_bytes)?;
-        maker.repairs_texts = true;
+        maker.as_pickled = true;
         let with_arrow = |spark_type: SparkType| {
             let arrow = spark_type.arrow(time_zone);
             (spark_type, arrow)

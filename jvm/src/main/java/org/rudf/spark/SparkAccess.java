@@ -18,11 +18,13 @@ import org.apache.spark.sql.catalyst.expressions.NamedExpression;
 import org.apache.spark.sql.catalyst.expressions.PythonUDTF;
 import org.apache.spark.sql.catalyst.expressions.SortOrder;
 import org.apache.spark.sql.catalyst.expressions.aggregate.AggregateExpression;
+import org.apache.spark.sql.catalyst.util.CharVarcharUtils;
 import org.apache.spark.sql.execution.RowToColumnConverter;
 import org.apache.spark.sql.execution.SparkPlan;
 import org.apache.spark.sql.execution.vectorized.WritableColumnVector;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.StructType;
+import org.apache.spark.sql.util.SchemaUtils;
 import org.apache.spark.util.CollectionAccumulator;
 import scala.Option;
 import scala.collection.immutable.ArraySeq;
@@ -140,6 +142,11 @@ final class SparkAccess {
     if (context != null && context.isInterrupted()) {
       throw new TaskKilledException(context.getKillReason().getOrElse(() -> "unknown reason"));
     }
+  }
+
+  /** The type of vectors that {@link #rowAppender} fills: it knows neither lengths nor collations of strings. */
+  static DataType storedType(DataType type) {
+    return SchemaUtils.replaceCollatedStringWithString(CharVarcharUtils.replaceCharVarcharWithString(type));
   }
 
   /** What appends rows of a schema to vectors. */

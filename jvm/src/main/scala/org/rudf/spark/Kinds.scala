@@ -63,6 +63,12 @@ private[spark] object Kinds {
 
   val supported: Set[Int] = streams ++ Set(Batched, ArrowBatched, ScalarPandas, ScalarArrow)
 
+  /** Whose results are pickles. */
+  val pickled: Set[Int] = Set(Batched, Table)
+
+  /** Of which Spark compares the Arrow type of results with the declared one. */
+  val checked: Set[Int] = Set(ArrowBatched, ScalarPandas, ScalarPandasIterator, ScalarArrow, ScalarArrowIterator, ArrowTable, TableOfArrays)
+
   /** Called for every row, by a loop that is ours. */
   val rows: Set[Int] = Set(Batched, ArrowBatched)
 

@@ -2,7 +2,6 @@ package org.rudf.spark
 
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.{Attribute, GenericInternalRow}
-import org.apache.spark.sql.catalyst.util.CharVarcharUtils
 import org.apache.spark.sql.execution.vectorized.{OnHeapColumnVector, WritableColumnVector}
 import org.apache.spark.sql.types.{BinaryType, StructField, StructType}
 import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
@@ -17,7 +16,7 @@ private[spark] final class PickledRows(output: Seq[Attribute], plain: Int) exten
   private val (columns, fields) = output.splitAt(plain)
   private val rowType = StructType(fields.map(a => StructField(a.name, a.dataType, a.nullable)))
   private val storedType = StructType(
-    rowType.map(f => f.copy(dataType = CharVarcharUtils.replaceCharVarcharWithString(f.dataType))))
+    rowType.map(f => f.copy(dataType = SparkAccess.storedType(f.dataType))))
 
   override def pairs: Boolean = false
 

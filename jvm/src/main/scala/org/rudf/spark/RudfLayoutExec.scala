@@ -54,10 +54,12 @@ case class RudfLayoutExec(columns: Seq[Expression], visible: Int, maxRows: Int, 
     writer = context.addMutableState(classOf[RowBatchWriter].getName, "batchWriter", v => s"$v = $task.writer();", forceInline = true)
     marker = context.addMutableState(classOf[UnsafeRow].getName, "batchMarker", v => s"$v = new ${classOf[UnsafeRow].getName}(0);", forceInline = true)
     val exhausted = context.addMutableState("boolean", "rowsExhausted", forceInline = true)
-    // The child's code returns where a batch has to be taken first, and arrives at its end only when there are no more rows.
+    // The child's code returns where a batch has to be taken first, and arrives at its end when there are no more rows; or
+    // where methods of its own have returned for a batch, as those of the sides of a union do.
     s"""
        |if (!$exhausted) {
        |  ${child.asInstanceOf[CodegenSupport].produce(context, this)}
+       |  if (shouldStop()) return;
        |  $exhausted = true;
        |  if ($writer.rows() > 0) {
        |    ${endBatch(context)}

@@ -2,7 +2,6 @@ package org.rudf.spark
 
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.catalyst.expressions.Attribute
-import org.apache.spark.sql.catalyst.util.CharVarcharUtils
 import org.apache.spark.sql.execution.vectorized.{OnHeapColumnVector, WritableColumnVector}
 import org.apache.spark.sql.types.{BinaryType, NullType, StructField, StructType}
 import org.apache.spark.sql.vectorized.{ColumnVector, ColumnarBatch}
@@ -34,7 +33,7 @@ private[spark] final class ScalarResults(attributes: Seq[Attribute], evalType: I
   }
 
   private def merged(function: Int, rows: Int, values: ColumnVector, pickles: ColumnVector): ColumnVector = {
-    val dataType = CharVarcharUtils.replaceCharVarcharWithString(attributes(function).dataType)
+    val dataType = SparkAccess.storedType(attributes(function).dataType)
     val merged = new OnHeapColumnVector(rows, dataType)
     val append = SparkAccess.rowAppender(StructType(Seq(StructField("", dataType))), Array[WritableColumnVector](merged))
     val taken = new ColumnarBatch(Array(values), rows)

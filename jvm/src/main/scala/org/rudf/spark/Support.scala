@@ -81,7 +81,8 @@ private[spark] object Support {
       .orElse(resultRefusal(chain.last).map("its result " + _))
 
   private def resultRefusal(udf: PythonUDF): Option[String] = SupportedTypes.refusal(udf.dataType)
-    .orElse(if (Set(EvalType.Batched, EvalType.Table).contains(udf.evalType)) SupportedTypes.pickledRefusal(udf.dataType) else None)
+    .orElse(if (Kinds.pickled.contains(udf.evalType)) SupportedTypes.pickledRefusal(udf.dataType) else None)
+    .orElse(if (Kinds.checked.contains(udf.evalType)) SupportedTypes.checkedRefusal(udf.dataType) else None)
 
   /** A sentence that says why whole rows are not handed to a function or taken from one, if so. */
   def rowsRefusal(input: Seq[Attribute], output: Seq[Attribute]): Option[String] = {

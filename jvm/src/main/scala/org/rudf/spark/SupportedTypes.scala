@@ -24,19 +24,22 @@ private[spark] object SupportedTypes {
   }
 
   /** The same of the results of pickled functions, which Spark makes columns of. */
-  def pickledRefusal(dataType: DataType): Option[String] = dataType match {
-    case NullType => None
-    case _ if holdsVoid(dataType) => unsupported(dataType)
-    case _ => None
-  }
+  def pickledRefusal(dataType: DataType): Option[String] =
+    if (dataType != NullType && holds(dataType)(_ == NullType)) unsupported(dataType) else None
 
-  private def holdsVoid(dataType: DataType): Boolean = dataType match {
-    case NullType => true
-    case ArrayType(element, _) => holdsVoid(element)
-    case MapType(key, value, _) => holdsVoid(key) || holdsVoid(value)
-    case StructType(fields) => fields.exists(f => holdsVoid(f.dataType))
+  /**
+   * The same of results whose Arrow type Spark checks: every TIME comes back with six digits there, and one that was
+   * declared with fewer is an error of Spark's.
+   */
+  def checkedRefusal(dataType: DataType): Option[String] =
+    if (holds(dataType)(t => t.typeName.startsWith("time(") && t.typeName != "time(6)")) unsupported(dataType) else None
+
+  private def holds(dataType: DataType)(is: DataType => Boolean): Boolean = is(dataType) || (dataType match {
+    case ArrayType(element, _) => holds(element)(is)
+    case MapType(key, value, _) => holds(key)(is) || holds(value)(is)
+    case StructType(fields) => fields.exists(f => holds(f.dataType)(is))
     case _ => false
-  }
+  })
 
   /** Whether this release of PySpark converts these types as rudf does: older ones went by pandas for some kinds. */
   lazy val hasConverters: Boolean = {

@@ -131,15 +131,24 @@ class OperatorTest {
       "exploded" -> keyed.selectExpr("explode(sequence(id, id + 3)) as id"),
       "limited" -> keyed.select("id").limit(100),
       "union" -> keyed.select("id").union(few.selectExpr("w as id")),
+      "full join of hashes" -> keyed.hint("shuffle_hash").join(few.hint("shuffle_hash"), Seq("k"), "full").selectExpr("id"),
+      "full join of sorted" -> keyed.hint("merge").join(few.hint("merge"), Seq("k"), "full").selectExpr("id"),
+      "anti join" -> keyed.join(few.where("k < 3"), Seq("k"), "anti").select("id"),
+      "nested loops" -> keyed.where("id < 500").join(org.apache.spark.sql.functions.broadcast(few), expr("id > w")).select("id"),
+      "rollup" -> keyed.rollup("k", "id").count().where("id is not null").select("id"),
+      "distinct" -> keyed.select("id").union(keyed.select("id")).distinct(),
+      "sampled" -> keyed.sample(withReplacement = true, 0.9, 7).select("id"),
       "local" -> spark.sql("select * from values (1L), (2L), (null) as t(id)").where("id is not null"))
-    for ((name, rows) <- stages) {
+    // Batches that end in the midst of whatever the stage does.
+    for ((name, rows) <- stages; records <- Seq("10000", "7")) try {
+      spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", records)
       val frame = rows.select(col("id"), twice(Seq(col("id"))).as("t"))
       val got = frame.collect().map(r => (r.getLong(0), r.getLong(1))).toSeq
       // Stages that adapt show their transitions once they have run.
       assertTrue(s"$name: ${plan(frame)}", layouts(frame) >= 1)
-      assertEquals(name, rows.count(), got.length.toLong)
+      assertEquals(s"$name, $records", rows.count(), got.length.toLong)
       assertTrue(name, got.forall { case (id, t) => t == 2 * id })
-    }
+    } finally spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
   }
 
   @Test def functionsOverFunctionsHaveALayoutEach(): Unit = {

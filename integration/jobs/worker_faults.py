@@ -125,11 +125,26 @@ def kept() -> Any:
     def divides(value):
         return 1 // (value % 10 - 7)
 
+    def crashes_in_frame(frames):
+        for frame in frames:
+            yield frame.assign(id=[crashes.func(value) for value in frame["id"]])
+
+    def divides_in_group(frame):
+        return frame.assign(id=[divides.func(value) for value in frame["id"]])
+
+    queries = [
+        (lambda: ids.select(crashes("id")), "in crashes"),
+        (lambda: ids.select(divides("id")), "ZeroDivisionError"),
+        (lambda: ids.mapInPandas(crashes_in_frame, "id bigint"), "in crashes"),
+        (lambda: ids.groupBy("id").applyInPandas(divides_in_group, "id bigint"), "ZeroDivisionError"),
+    ]
     spark.conf.set("spark.rudf.crash.keep", os.path.join(scratch, "kept"))
+    # Of streams the last batches are kept: those before them need not be there.
+    spark.conf.set("spark.sql.execution.arrow.maxRecordsPerBatch", "3")
     try:
-        for function, expected in ((crashes, "in crashes"), (divides, "ZeroDivisionError")):
+        for query, expected in queries:
             try:
-                ids.select(function("id")).collect()
+                query().collect()
                 return "it did not fail"
             except Exception as error:
                 file = re.search(r"rudf replay ([^\s\]]+)", str(error))
@@ -139,6 +154,7 @@ def kept() -> Any:
             if again.returncode == 0 or expected not in again.stderr:
                 return f"replayed: {again}"
     finally:
+        spark.conf.unset("spark.sql.execution.arrow.maxRecordsPerBatch")
         spark.conf.unset("spark.rudf.crash.keep")
     return True
 

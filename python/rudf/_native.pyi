@@ -51,6 +51,13 @@ class Session:
     def evaluate(self, columns: Sequence[Any], rows: int) -> list[Any]:
         """Run the functions over pyarrow arrays, all of ``rows`` values."""
 
+    @property
+    def is_stream(self) -> bool:
+        """Whether the functions take an iterator of batches."""
+
+    def run_stream(self, batches: Any) -> None:
+        """Run the functions over batches that something like the ``BatchStream`` of a worker gives."""
+
 class RowMaker:
     """Makes rows of the columns of batches: tuples of the values that PySpark's pickled functions get."""
 

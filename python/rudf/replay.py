@@ -51,21 +51,26 @@ def replay(path: str) -> str:
     """
     from rudf import _native
 
-    table, kept = _read(path)
+    batches, kept = _read(path)
     document, blobs = _session(kept)
     with tempfile.TemporaryDirectory(prefix="rudf-replay-") as directory:
         _restore(document, kept, directory)
         faulthandler.enable(file=2)
         limit = _limit(document)
         names = ", ".join(f"`{function['name']}`" for function in document["functions"])
-        number = int(kept["rudf.batch"])
-        sys.stderr.write(f"rudf: {names} over batch {number} of the partition, {table.num_rows} rows\n")
-        columns = [_flat(column.combine_chunks()) for column in table.columns]
+        first = int(kept["rudf.batch"])
+        which = f"batch {first}" if len(batches) == 1 else f"batches {first} to {first + len(batches) - 1}"
+        rows = sum(batch.num_rows for batch in batches)
+        sys.stderr.write(f"rudf: {names} over {which} of the partition, {rows} rows\n")
         try:
             session = _native.Session(_native.session_message(json.dumps(document), blobs))
             if limit is not None:
-                faulthandler.dump_traceback_later(limit, exit=True, file=2)
-            session.evaluate(columns, table.num_rows)
+                faulthandler.dump_traceback_later(limit * len(batches), exit=True, file=2)
+            if session.is_stream:
+                session.run_stream(_Stream(batches))
+            else:
+                for batch in batches:
+                    session.evaluate(batch.columns, batch.num_rows)
         except ValueError as error:
             raise _translated(error) from None
         finally:
@@ -73,20 +78,45 @@ def replay(path: str) -> str:
     return f"{names}: no failure"
 
 
-def _read(path: str) -> tuple[pa.Table, dict[str, str]]:
+class _Stream:
+    """Gives batches to functions over iterators, and takes their results."""
+
+    def __init__(self, batches: list[pa.RecordBatch]) -> None:
+        self._batches = iter(batches)
+        #: How many batches have been taken.
+        self.taken = 0
+
+    def has_batch(self) -> bool:
+        """Tell whether a batch is here: all are."""
+        return True
+
+    def next_batch(self) -> tuple[list[Any], int] | None:
+        """Return the columns of the next batch, and its number of rows; None where there is none."""
+        batch = next(self._batches, None)
+        if batch is None:
+            return None
+        self.taken += 1
+        return batch.columns, batch.num_rows
+
+    def send(self, columns: list[Any], rows: int) -> None:
+        """Take results, which nobody wants."""
+
+
+def _read(path: str) -> tuple[list[pa.RecordBatch], dict[str, str]]:
     try:
         import pyarrow as pa
     except ImportError as error:
         raise ReplayError(f"a kept batch is read with pyarrow, which this Python lacks ({error})") from error
     try:
         with pa.OSFile(path) as file:
-            table = pa.ipc.open_file(file).read_all()
+            reader = pa.ipc.open_file(file)
+            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
     except pa.ArrowInvalid as error:
         raise ReplayError(f"{path} is no Arrow file: {error}") from error
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
     if "rudf.session" not in metadata:
         raise ReplayError(f"{path} holds no functions: spark.rudf.crash.keep has not written it")
-    return table, metadata
+    return batches, metadata
 
 
 def _session(kept: dict[str, str]) -> tuple[dict[str, Any], bytes]:
@@ -118,12 +148,6 @@ def _limit(document: dict[str, Any]) -> float | None:
     """Return the time of all functions together; none where one has no limit."""
     limits = [function.get("timeout_seconds", document.get("timeout_seconds", 0)) for function in document["functions"]]
     return sum(limits) if limits and all(limits) else None
-
-
-def _flat(column: Any) -> Any:
-    import pyarrow as pa
-
-    return pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
 
 
 def _translated(error: ValueError) -> Exception:

@@ -1,12 +1,13 @@
 //! Keeps a batch with which a function failed, or with which its worker died: an Arrow file that also holds the session.
+//! Of a stream it keeps the last batches that the functions have taken.
 //!
-//! The file is an Arrow IPC file with the functions' input columns. Its schema's metadata say the rest; `rudf.replay`
-//! reads them:
+//! The file is an Arrow IPC file with the functions' input columns, a record batch each. Its schema's metadata say the
+//! rest; `rudf.replay` reads them:
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `rudf.session` | the session message ([`rudf_segment::message`]) with the pickled functions, in base64 |
-//! | `rudf.batch` | number of the batch in its partition |
+//! | `rudf.batch` | number of the first batch in its partition |
 //! | `rudf.failure` | what went wrong |
 //! | `rudf.broadcast.N` | the pickled value of broadcast variable `N`, in base64, where it is not too large |
 
@@ -16,6 +17,7 @@ use std::{
     io::BufWriter,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use arrow_array::{RecordBatch, RecordBatchOptions, make_array};
@@ -43,18 +45,32 @@ pub(crate) enum KeepError {
     Arrow(#[from] ArrowError),
 }
 
-/// Keeps a batch of a session that is not open here.
+/// Keeps batches of a session that is not open here; `number` is that of the first.
 ///
 /// # Errors
-/// `Internal` where message or batch are not understood, or the file cannot be written.
-pub fn keep_batch(message: &[u8], batch: &BatchMemory, number: usize, failure: &str) -> Result<String, SessionError> {
+/// `Internal` where message or batches are not understood, or the file cannot be written.
+pub fn keep_batches(
+    message: &[u8],
+    batches: &[BatchMemory],
+    number: usize,
+    failure: &str,
+) -> Result<String, SessionError> {
     let spec = SessionMessage::decode(message)?.spec;
     let types = spec.inputs.iter().map(SparkType::from_json).collect::<Result<Vec<_>, _>>()?;
-    let (rows, arrays) = batch.arrays(&types, &spec.settings.session_time_zone)?;
+    let batches = arrays_of(batches, &types, &spec.settings.session_time_zone)?;
     let directory = spec.keep.clone().ok_or_else(|| SessionError::internal("no directory to keep in".to_owned()))?;
     let kept = Kept { keep: &directory, message, spec: &spec };
-    let path = kept.write(arrays, rows, number, failure).map_err(|error| SessionError::internal(error.to_string()))?;
+    let path = kept.write(batches, number, failure).map_err(|error| SessionError::internal(error.to_string()))?;
     Ok(path.display().to_string())
+}
+
+/// The rows and the columns of batches.
+pub(crate) fn arrays_of(
+    batches: &[BatchMemory],
+    types: &[SparkType],
+    time_zone: &str,
+) -> Result<Vec<(usize, Vec<ArrayData>)>, SessionError> {
+    batches.iter().map(|batch| batch.arrays(types, time_zone).map_err(SessionError::from)).collect()
 }
 
 /// What is kept of a session.
@@ -67,13 +83,13 @@ pub(crate) struct Kept<'a> {
 impl Kept<'_> {
     pub(crate) fn write(
         &self,
-        arrays: Vec<ArrayData>,
-        rows: usize,
+        batches: Vec<(usize, Vec<ArrayData>)>,
         number: usize,
         failure: &str,
     ) -> Result<PathBuf, KeepError> {
         let (path, file) = self.create(number)?;
-        let fields: Vec<_> = arrays
+        let first = batches.first().map_or(&[][..], |(_, arrays)| arrays);
+        let fields: Vec<_> = first
             .iter()
             .enumerate()
             .map(|(index, array)| Field::new(format!("_{index}"), array.data_type().clone(), true))
@@ -88,12 +104,13 @@ impl Kept<'_> {
                 metadata.insert(format!("rudf.broadcast.{id}"), BASE64_STANDARD.encode(bytes));
             }
         }
-        let columns = arrays.into_iter().map(make_array).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch =
-            RecordBatch::try_new_with_options(Schema::new_with_metadata(fields, metadata).into(), columns, &options)?;
-        let mut writer = FileWriter::try_new(BufWriter::new(file), &batch.schema())?;
-        writer.write(&batch)?;
+        let schema = Arc::new(Schema::new_with_metadata(fields, metadata));
+        let mut writer = FileWriter::try_new(BufWriter::new(file), &schema)?;
+        for (rows, arrays) in batches {
+            let columns = arrays.into_iter().map(make_array).collect();
+            let options = RecordBatchOptions::new().with_row_count(Some(rows));
+            writer.write(&RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)?)?;
+        }
         writer.finish()?;
         Ok(path)
     }

@@ -21,5 +21,5 @@ pub mod texts;
 pub mod vectorized;
 
 pub use error::SessionError;
-pub use keep::keep_batch;
+pub use keep::keep_batches;
 pub use session::Session;

@@ -121,7 +121,7 @@ impl Session {
         let evaluated = self.run(py, arrays, rows, number);
         match (evaluated, copies) {
             (Err(error), Some(copies)) if error.kind == FailureKind::Python => {
-                Err(self.keep(error, copies, rows, number))
+                Err(self.keep(error, vec![(rows, copies)], number))
             }
             (evaluated, _) => evaluated,
         }
@@ -184,11 +184,30 @@ impl Session {
         }
     }
 
-    /// The failure of a batch, with where the batch was kept.
-    fn keep(&self, error: SessionError, arrays: Vec<ArrayData>, rows: usize, number: usize) -> SessionError {
+    /// Whether batches that fail are to be kept.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// The failure of a stream, with where the last batches that its functions have taken were kept, if they are to be;
+    /// `number` is that of the first.
+    #[must_use]
+    pub fn keep_last(&self, error: SessionError, batches: &[BatchMemory], number: usize) -> SessionError {
+        if !self.keeps() || error.kind != FailureKind::Python || batches.is_empty() {
+            return error;
+        }
+        match keep::arrays_of(batches, &self.inputs, &self.settings.session_time_zone) {
+            Ok(batches) => self.keep(error, batches, number),
+            Err(_) => error,
+        }
+    }
+
+    /// The failure of batches, with where they were kept.
+    fn keep(&self, error: SessionError, batches: Vec<(usize, Vec<ArrayData>)>, number: usize) -> SessionError {
         let Some((message, spec)) = &self.kept else { return error };
         let Some(keep) = &spec.keep else { return error };
-        let kept = Kept { keep, message, spec }.write(arrays, rows, number, &error.text);
+        let kept = Kept { keep, message, spec }.write(batches, number, &error.text);
         SessionError { text: error.text + &keep::sentence(&kept), ..error }
     }
 }

@@ -84,6 +84,17 @@ impl NativeSession {
             })
             .collect()
     }
+
+    /// Whether the functions take an iterator of batches.
+    #[getter]
+    fn is_stream(&self) -> bool {
+        self.session.is_stream()
+    }
+
+    /// Runs a stream over batches that something like a [`crate::stream::BatchStream`] gives.
+    fn run_stream(&self, py: Python<'_>, batches: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.session.run_stream(py, batches).map_err(|error| raise(&error))
+    }
 }
 
 /// Fails as `(kind, text)` of the session's error.

@@ -22,6 +22,7 @@ use rudf_eval::{bridge, stream::BatchReader};
 use rudf_segment::{
     control::{ControlError, Kind, Message, taken},
     link::{Borrowed, Incoming, Link, LinkError},
+    message::KEPT_OF_STREAM,
     progress,
     stopwatch::Stopwatch,
 };
@@ -57,6 +58,8 @@ struct State {
     requests: VecDeque<u64>,
     /// Batches that have not been taken.
     batches: VecDeque<Borrowed>,
+    /// The last batches that have been taken, where they may have to be kept.
+    last: Option<VecDeque<Arc<Borrowed>>>,
     /// There are no more batches.
     exhausted: bool,
     /// Why nobody wants results any more, if so.
@@ -85,11 +88,12 @@ impl Over {
 }
 
 impl BatchStream {
-    pub(crate) fn new(link: Arc<Link>, session: u64, reader: BatchReader, first: Incoming) -> Self {
+    pub(crate) fn new(link: Arc<Link>, session: u64, reader: BatchReader, first: Incoming, keeps: bool) -> Self {
         let mut state = State {
             reader,
             requests: VecDeque::new(),
             batches: VecDeque::new(),
+            last: keeps.then(VecDeque::new),
             exhausted: false,
             over: None,
             watch: Stopwatch::started(),
@@ -141,6 +145,14 @@ impl BatchStream {
         }
     }
 
+    /// The last batches that have been taken, where they may have to be kept, and the number of the first.
+    pub(crate) fn take_last(&self, py: Python<'_>) -> (Vec<BatchMemory>, usize) {
+        let last = self.state(py).last.take().unwrap_or_default();
+        let last: Vec<_> = last.into_iter().map(batch_in).collect();
+        let first = (self.taken.load(Ordering::Relaxed) as usize).saturating_sub(last.len());
+        (last, first)
+    }
+
     /// Whether the session has been closed before the functions' end.
     pub(crate) fn is_closed(&self, py: Python<'_>) -> bool {
         self.state(py).over == Some(Over::Closed)
@@ -173,6 +185,14 @@ impl State {
     }
 }
 
+/// The batch in a segment.
+pub(crate) fn batch_in(segment: Arc<Borrowed>) -> BatchMemory {
+    let (base, length) = (segment.base(), segment.length());
+    // SAFETY: the segment stays mapped and in use until its last owner is dropped, and the JVM does not write to it before
+    // it has been told so.
+    unsafe { BatchMemory::new(base, length, segment) }
+}
+
 fn failed(error: &dyn std::fmt::Display) -> PyErr {
     PyRuntimeError::new_err(error.to_string())
 }
@@ -186,11 +206,14 @@ impl BatchStream {
             if let Some(segment) = state.batches.pop_front() {
                 let number = self.taken.fetch_add(1, Ordering::Relaxed);
                 progress::of_this_process().begin_batch(number as usize);
-                let (base, length) = (segment.base(), segment.length());
-                // SAFETY: the segment stays mapped and in use until its last owner is dropped, and the JVM does not write
-                // to it before it has been told so.
-                let memory = unsafe { BatchMemory::new(base, length, Arc::new(segment)) };
-                return state.reader.read(py, memory).map(Some);
+                let segment = Arc::new(segment);
+                if let Some(last) = &mut state.last {
+                    if last.len() == KEPT_OF_STREAM {
+                        last.pop_front();
+                    }
+                    last.push_back(Arc::clone(&segment));
+                }
+                return state.reader.read(py, batch_in(segment)).map(Some);
             }
             if state.exhausted {
                 return Ok(None);

@@ -12,7 +12,7 @@ use std::{
 use arrow_data::ArrayData;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use rudf_columns::{BatchImage, BatchMemory};
-use rudf_eval::{Session, SessionError, keep_batch};
+use rudf_eval::{Session, SessionError, keep_batches};
 use rudf_segment::{
     control::{ControlError, Kind, LONGEST_TEXT, Message},
     link::{Borrowed, Incoming, Link, LinkError},
@@ -152,11 +152,7 @@ impl Worker {
         let Some(open) = self.open.as_mut().filter(|open| open.number == message.session) else { return Ok(()) };
         let Some(session) = open.session.as_mut() else { return Ok(()) };
         open.watch.start();
-        let (base, length) = (segment.base(), segment.length());
-        // SAFETY: the segment stays mapped and in use until its last owner is dropped, and the JVM does not write to it
-        // before it has been told so.
-        let memory = unsafe { BatchMemory::new(base, length, Arc::new(segment)) };
-        let evaluated = catch_unwind(AssertUnwindSafe(|| session.evaluate(py, memory)))
+        let evaluated = catch_unwind(AssertUnwindSafe(|| session.evaluate(py, stream::batch_in(Arc::new(segment)))))
             .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))));
         self.leave_if_forked(py);
         let sent = match evaluated {
@@ -202,7 +198,7 @@ impl Worker {
         let number = open.number;
         let cause = Message { sequence: first.message.sequence, ..Message::new(first.message.kind, number) };
         let stream = session.reader(py).and_then(|reader| {
-            Py::new(py, BatchStream::new(Arc::clone(&self.link), number, reader, first))
+            Py::new(py, BatchStream::new(Arc::clone(&self.link), number, reader, first, session.keeps()))
                 .map_err(|error| internal(error.to_string()))
         });
         let stream = match stream {
@@ -215,8 +211,12 @@ impl Worker {
         let ran = catch_unwind(AssertUnwindSafe(|| session.run_stream(py, stream.bind(py).as_any())))
             .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))));
         open.ended = true;
-        self.leave_if_forked(py);
+        leave_if_not(py, self.process);
         let stream = stream.get();
+        let ran = ran.map_err(|error| {
+            let (last, first) = stream.take_last(py);
+            session.keep_last(error, &last, first)
+        });
         match ran {
             Ok(()) if stream.is_closed(py) => {}
             Ok(()) => stream.end()?,
@@ -251,9 +251,7 @@ impl Worker {
 
     /// Where the user's code forked and the copy came back from the function: it must not answer in the worker's name.
     fn leave_if_forked(&self, py: Python<'_>) {
-        if getpid() != self.process {
-            leave(py);
-        }
+        leave_if_not(py, self.process);
     }
 
     /// What a session tells at its end.
@@ -283,21 +281,35 @@ fn open(py: Python<'_>, message: &Message, descriptors: Vec<OwnedFd>) -> Result<
         .unwrap_or_else(|panic| Err(internal(format!("defect in rudf's native module: {}", text_of(&*panic)))))
 }
 
-/// Keeps the batch of a session whose worker is gone.
+/// Keeps batches of a session whose worker is gone.
 fn keep(message: &Message, descriptors: Vec<OwnedFd>) -> Result<String, SessionError> {
     let refuse = |error: &dyn std::fmt::Display| internal(error.to_string());
     let text = message.text();
-    let (length, failure) = text.split_once(' ').ok_or_else(|| refuse(&"no length of the session"))?;
-    let length: u64 = length.parse().map_err(|error: std::num::ParseIntError| refuse(&error))?;
-    let [session, batch] =
-        <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| refuse(&"a batch to keep without its two files"))?;
-    let session = ReadMapping::new(session, length).map_err(|error| refuse(&error))?;
-    let session = session.copy(usize::try_from(length).unwrap_or(usize::MAX));
-    let batch = Arc::new(ReadMapping::new(batch, message.length).map_err(|error| refuse(&error))?);
-    let (base, length) = (batch.base(), usize::try_from(message.length).map_err(|error| refuse(&error))?);
-    // SAFETY: the mapping stays with its owner, is at least that long, and the JVM does not write to it.
-    let batch = unsafe { BatchMemory::new(base, length, batch) };
-    keep_batch(&session, &batch, usize::try_from(message.sequence).unwrap_or(usize::MAX), failure)
+    let (lengths, failure) = text.split_once(' ').ok_or_else(|| refuse(&"no lengths"))?;
+    let parsed = lengths.split(',').map(str::parse).collect::<Result<Vec<u64>, _>>();
+    let lengths = parsed.map_err(|error| refuse(&error))?;
+    if lengths.len() < 2 || lengths.len() != descriptors.len() {
+        return Err(refuse(&"batches to keep without their files"));
+    }
+    let mut files = lengths.into_iter().zip(descriptors).map(|(length, file)| {
+        let mapping = ReadMapping::new(file, length).map_err(|error| refuse(&error))?;
+        Ok((usize::try_from(length).map_err(|error| refuse(&error))?, mapping))
+    });
+    let (length, session) = files.next().unwrap_or_else(|| Err(refuse(&"no session")))?;
+    let session = session.copy(length);
+    let batches = files.map(|file| {
+        let (length, mapping) = file?;
+        // SAFETY: the mapping stays with its owner, is at least that long, and the JVM does not write to it.
+        Ok(unsafe { BatchMemory::new(mapping.base(), length, Arc::new(mapping)) })
+    });
+    let batches = batches.collect::<Result<Vec<_>, SessionError>>()?;
+    keep_batches(&session, &batches, usize::try_from(message.sequence).unwrap_or(usize::MAX), failure)
+}
+
+fn leave_if_not(py: Python<'_>, process: Pid) {
+    if getpid() != process {
+        leave(py);
+    }
 }
 
 /// Ends this process, which is a copy of a worker.

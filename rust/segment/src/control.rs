@@ -24,7 +24,7 @@
 //! | [`Kind::Failed`] | worker → JVM | text, where it is long | `session`, `sequence`, `code`: a [`FailureKind`](crate::worker::FailureKind), `text` or `length` |
 //! | [`Kind::Finish`] | JVM → worker | | `session` |
 //! | [`Kind::Finished`] | worker → JVM | text, where it is long | `session`, `text` or `length`: what the session tells at its end, as JSON |
-//! | [`Kind::Keep`] | JVM → worker | session message, batch | `session`, `sequence` and `length` of the batch, `text`: length of the message, a space, and the failure |
+//! | [`Kind::Keep`] | JVM → worker | session message, batches | `session`, `sequence` of the first batch, `text`: lengths of the message and the batches with commas between, a space, and the failure |
 //! | [`Kind::Kept`] | worker → JVM | | `session`, `text`: the file that was written |
 //! | [`Kind::Close`] | JVM → worker | | `session` |
 //! | [`Kind::Closed`] | worker → JVM | | `session`, `code`: [`CLEAN`], or a set of reasons not to use the worker again |
@@ -83,7 +83,7 @@ use rustix::{
     },
 };
 
-use crate::PROTOCOL_VERSION;
+use crate::{PROTOCOL_VERSION, message::KEPT_OF_STREAM};
 
 /// First four bytes of every message.
 pub const MAGIC: u32 = u32::from_le_bytes([b'R', b'U', b'D', PROTOCOL_VERSION as u8]);
@@ -98,7 +98,7 @@ pub const MOST_NUMBERS: usize = 1024;
 pub const LONGEST_TEXT: usize = 16 << 10;
 
 /// Most descriptors with one message.
-pub const MOST_DESCRIPTORS: usize = 2;
+pub const MOST_DESCRIPTORS: usize = 1 + KEPT_OF_STREAM;
 
 const HEADER: usize = 56;
 

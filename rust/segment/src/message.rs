@@ -82,6 +82,10 @@ impl Default for Settings {
     }
 }
 
+/// So many batches are kept of a stream, the last that its functions have begun: where one fails in the last group of a batch,
+/// it has taken the next.
+pub const KEPT_OF_STREAM: usize = 2;
+
 /// Where a batch is written when a function fails or its worker dies (`spark.rudf.crash.keep`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {

@@ -15,7 +15,7 @@ use rudf_segment::{
     layout::{Column, ColumnDescriptor, Form, header_bytes, read_results},
     link::{Borrowed, Incoming, LinkError},
     memory::Segment,
-    message::{SessionMessage, SessionSpec},
+    message::{KEPT_OF_STREAM, SessionMessage, SessionSpec},
     progress::{self, Whereabouts},
     shared::{file_of_bytes, text_of_file},
 };
@@ -37,7 +37,7 @@ pub(super) const MOST_RESULTS: usize = 1024;
 const KEEPING: Duration = Duration::from_secs(30);
 
 /// Longest part of a failure that is kept with its batch.
-const LONGEST_FAILURE: usize = LONGEST_TEXT - 32;
+const LONGEST_FAILURE: usize = LONGEST_TEXT - 64;
 /// The eval type of functions whose results Spark's JVM side converts where they are not of the very type.
 const PICKLED_ROWS: i32 = 100;
 /// The eval type of table functions whose results Spark's JVM side converts.
@@ -89,8 +89,20 @@ struct Progress {
     finishing: bool,
     /// The functions of a stream are at their end.
     ended: bool,
-    /// The batches under way with their lengths, where they may have to be kept.
+    /// The batches under way with their lengths, where they may have to be kept; of a stream those, too, that its
+    /// functions have begun last.
     under_way: VecDeque<(Arc<Segment>, usize)>,
+    /// The number of the first of them.
+    oldest: u64,
+}
+
+impl Progress {
+    /// Lets go of batches that are not to be kept: those before a number.
+    fn forget_before(&mut self, number: u64) {
+        while self.oldest < number && self.under_way.pop_front().is_some() {
+            self.oldest += 1;
+        }
+    }
 }
 
 impl ProcessSession {
@@ -119,13 +131,13 @@ impl ProcessSession {
                 finishing: false,
                 ended: false,
                 under_way: VecDeque::new(),
+                oldest: 0,
             }),
         };
         let open = Message { length: message.len() as u64, ..Message::new(Kind::Open, session.number) };
         let worker = session.worker()?;
         worker.link.send(open, &[file.as_fd()]).or_else(|error| session.unsent(worker, error))?;
-        // A batch of a stream says nothing without those before it.
-        session.keep = (spec.keep.is_some() && !session.stream).then_some((file, message.len()));
+        session.keep = spec.keep.is_some().then_some((file, message.len()));
         Ok(session)
     }
 
@@ -300,7 +312,9 @@ impl ProcessSession {
     fn answered(&self, worker: &Worker, taken: u32) -> Result<(), NativeError> {
         let mut progress = lock(&self.progress);
         progress.answered += 1;
-        progress.under_way.pop_front();
+        let done =
+            if self.stream { u64::from(taken >> 1).saturating_sub(KEPT_OF_STREAM as u64) } else { progress.answered };
+        progress.forget_before(done);
         progress.since = Instant::now();
         progress.ended = taken & 1 == 1;
         let more = u64::from(taken >> 1) > progress.batches;
@@ -379,7 +393,7 @@ impl ProcessSession {
     fn kept(&self, failure: NativeError) -> NativeError {
         let Some((message, length)) = &self.keep else { return failure };
         let text = failure.to_string();
-        let kept = match self.keep_oldest(message, *length, &text) {
+        let kept = match self.keep_batches(message, *length, &text) {
             Ok(path) => {
                 format!("[rudf: the batch and its functions were kept; run them again with: rudf replay {path}]")
             }
@@ -388,21 +402,41 @@ impl ProcessSession {
         NativeError::Crashed(format!("{text}\n{kept}"))
     }
 
-    /// Has a new worker write the oldest batch, which nobody has answered, into a file.
-    fn keep_oldest(&self, message: &OwnedFd, length: usize, failure: &str) -> Result<String, String> {
-        let (number, oldest) = {
-            let progress = lock(&self.progress);
-            (progress.answered, progress.under_way.front().map(|(segment, length)| (Arc::clone(segment), *length)))
-        };
-        let (segment, batch_length) = oldest.ok_or("it is gone")?;
-        // SAFETY: the batch was written up to this length before it was submitted, and nobody writes to it now.
-        let bytes = unsafe { std::slice::from_raw_parts(segment.base(), batch_length) };
-        let batch = file_of_bytes(bytes).map_err(|error| error.to_string())?;
+    /// The batches that are kept, with their lengths, and the number of the first: the oldest that nobody has answered; of
+    /// a stream, those that its functions have begun last.
+    fn batches_to_keep(&self) -> (u64, Vec<(Arc<Segment>, usize)>) {
+        let begun = self.worker.as_ref().and_then(Worker::whereabouts).map_or(0, |at| at.batch + 1);
+        let mut progress = lock(&self.progress);
+        let most = if self.stream { KEPT_OF_STREAM } else { 1 };
+        if self.stream {
+            let begun = begun.min(progress.batches);
+            progress.forget_before(begun.saturating_sub(most as u64));
+        }
+        let batches = progress.under_way.iter().take(most);
+        (progress.oldest, batches.map(|(segment, length)| (Arc::clone(segment), *length)).collect())
+    }
+
+    /// Has a new worker write batches into a file.
+    fn keep_batches(&self, message: &OwnedFd, length: usize, failure: &str) -> Result<String, String> {
+        let (number, batches) = self.batches_to_keep();
+        if batches.is_empty() {
+            return Err("it is gone".to_owned());
+        }
+        let written = batches.iter().map(|(segment, length)| {
+            // SAFETY: the batch was written up to this length before it was submitted, and nobody writes to it now.
+            file_of_bytes(unsafe { std::slice::from_raw_parts(segment.base(), *length) })
+        });
+        let written = written.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        let mut lengths = length.to_string();
+        for (_, length) in &batches {
+            lengths.push_str(&format!(",{length}"));
+        }
         let worker = self.workers.fork().map_err(|error| error.to_string())?;
         let failure: String = failure.chars().take(LONGEST_FAILURE / 4).collect();
-        let keep = Message { sequence: number, length: batch_length as u64, ..Message::new(Kind::Keep, self.number) };
-        let keep = keep.with_text(&format!("{length} {failure}"));
-        worker.link.send(keep, &[message.as_fd(), batch.as_fd()]).map_err(|error| error.to_string())?;
+        let keep = Message { sequence: number, ..Message::new(Kind::Keep, self.number) };
+        let keep = keep.with_text(&format!("{lengths} {failure}"));
+        let files: Vec<_> = std::iter::once(message).chain(&written).map(AsFd::as_fd).collect();
+        worker.link.send(keep, &files).map_err(|error| error.to_string())?;
         let end = Instant::now() + KEEPING;
         while Instant::now() < end {
             match worker.wait(end.saturating_duration_since(Instant::now())).map_err(|error| error.to_string())? {

@@ -414,8 +414,8 @@ mod tests {
     fn too_many_descriptors_are_refused_and_closed() {
         let (ours, theirs) = pair().unwrap();
         let (read, write) = rustix::pipe::pipe().unwrap();
-        let many = [write.as_fd(); 3];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let many = [write.as_fd(); MOST_DESCRIPTORS + 1];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS + 1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         assert!(ancillary.push(SendAncillaryMessage::ScmRights(&many)));
         sendmsg(&ours, &[IoSlice::new(&full().encode().unwrap())], &mut ancillary, SendFlags::NOSIGNAL).unwrap();

@@ -262,6 +262,16 @@ fn idle_workers_end_after_a_while() {
 }
 
 #[test]
+fn workers_are_not_used_again_where_none_may_wait() {
+    let mut config = harness::config();
+    config.most_idle = 0;
+    let host = ProcessHost::start(config).unwrap();
+    let process = ask(&host, &PROCESS);
+    until("the worker is ended", || !is_running(process));
+    assert_ne!(ask(&host, &PROCESS), process);
+}
+
+#[test]
 fn ten_thousand_short_sessions_leave_descriptors_memory_and_processes_flat() {
     let host = host();
     let message = rows("f = lambda v: v").message();

@@ -42,6 +42,9 @@ pub struct ProcessConfig {
     pub package_directory: String,
     /// Environment variables that are set for Python, in addition to this process's own.
     pub environment: BTreeMap<String, String>,
+    /// Where Python starts, if not in this process's own working directory.
+    #[serde(default)]
+    pub directory: Option<String>,
     /// How many workers may wait for their next session.
     pub most_idle: usize,
     /// After how long without a session a worker ends.

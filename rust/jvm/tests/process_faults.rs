@@ -290,6 +290,17 @@ fn the_memory_limit_ends_a_functions_appetite_and_nothing_else() {
     fails(&host, "def f(v):\n    return len(bytearray(3 << 30))", &["MemoryError"]);
 }
 
+/// Less than numpy, pandas and pyarrow take: enough for functions that want none of them, as in PySpark.
+#[test]
+fn a_small_memory_limit_is_enough_for_a_function_of_rows() {
+    let mut config = harness::config();
+    config.environment.insert("PYSPARK_EXECUTOR_MEMORY_MB".to_owned(), "200".to_owned());
+    let host = ProcessHost::start(config).unwrap();
+    let values: Vec<i64> = (0..100_000).collect();
+    assert_eq!(evaluate(&*rows("f = lambda v: v").open(&host), &values).unwrap(), values);
+    fails(&host, "def f(v):\n    return len(bytearray(1 << 30))", &["MemoryError"]);
+}
+
 #[test]
 fn a_crash_while_a_function_is_loaded_is_told() {
     let host = host();

@@ -1,10 +1,11 @@
 """One query over a row function, on rows and on columns: writes its sums and its plan.
 
-usage: spark-submit left_to_spark.py RESULTS.json
+usage: spark-submit left_to_spark.py RESULTS.json [ARCHIVE, which is added when executors have looked for their Python]
 """
 
 import json
 import sys
+import time
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -18,6 +19,9 @@ def double(value):
 
 
 spark = SparkSession.builder.getOrCreate()
+if len(sys.argv) > 2:
+    time.sleep(5)
+    spark.sparkContext.addArchive(sys.argv[2])
 frame = spark.range(0, 1000, 1, 4).select(double("id").alias("v"))
 plan = frame._jdf.queryExecution().executedPlan().toString()
 total = frame.agg(F.sum("v")).first()[0]

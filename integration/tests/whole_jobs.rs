@@ -262,18 +262,38 @@ fn services_that_only_pysparks_workers_have_are_left_to_them_with_encryption() {
     services_that_only_pysparks_workers_have(CLUSTER, "services-left-encrypted", &encrypted);
 }
 
+/// An environment with everything but rudf, in an archive.
+fn packed_environment(scratch: &Path) -> PathBuf {
+    let python = bare_python(scratch, &site_packages(&root().join(".venv/bin/python")));
+    let environment = python.ancestors().nth(2).unwrap();
+    let archive = scratch.join("env.tar.gz");
+    let packed =
+        std::process::Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(environment).arg(".").status();
+    assert!(packed.unwrap().success());
+    archive
+}
+
+/// It is not there when executors start, and look for it early.
+#[test]
+fn a_python_that_comes_in_an_archive_which_is_added_later_is_used() {
+    let _machine = machine();
+    let scratch = scratch("archive-later").unwrap();
+    let archive = PathBuf::from(format!("{}#env", packed_environment(&scratch).display()));
+    let target = scratch.join("results.json");
+    let job = Job::new("left_to_spark", CLUSTER).unwrap().worker(PROCESS).python(Path::new("./env/bin/python"));
+    let finished = job.argument(&target).argument(&archive).run(&scratch).unwrap();
+    must_succeed(&finished);
+    assert_eq!(read(&target)["sum"], 2 * (0..1000).sum::<i64>());
+    assert!(!finished.log.contains("left to Spark"), "{}", finished.tail());
+}
+
 #[test]
 fn a_python_that_comes_in_an_archive_is_used() {
     let _machine = machine();
     let scratch = scratch("archive").unwrap();
     let packages = scratch.join("packages");
     std::fs::create_dir_all(&packages).unwrap();
-    let python = bare_python(&scratch, &site_packages(&root().join(".venv/bin/python")));
-    let environment = python.ancestors().nth(2).unwrap();
-    let archive = scratch.join("env.tar.gz");
-    let packed =
-        std::process::Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(environment).arg(".").status();
-    assert!(packed.unwrap().success());
+    let archive = packed_environment(&scratch);
     let target = scratch.join("results.json");
     let job = Job::new("services_left", CLUSTER).unwrap().worker(PROCESS).argument(&target);
     let job = job.python(Path::new("./env/bin/python")).conf("spark.archives", &format!("{}#env", archive.display()));

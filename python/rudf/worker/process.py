@@ -148,9 +148,9 @@ class _Surroundings:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
-        for number, file, copy in self._standard:
-            if _file(number) != file:
-                os.dup2(copy, number)
+        for descriptor, file, copy in self._standard:
+            if _file(descriptor) != file:
+                os.dup2(copy, descriptor)
         self._restore_settings()
         self.hear_of_faults()
 
@@ -160,9 +160,10 @@ class _Surroundings:
             if told() != old:
                 put(old)
         decimal.setcontext(self._decimal.copy())
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+        # Whatever else there may be by that name has no such function.
+        seterr = getattr(sys.modules.get("numpy"), "seterr", None)
+        if seterr is not None:
+            seterr(divide="warn", over="warn", under="ignore", invalid="warn")
 
     def hear_of_faults(self) -> None:
         """Make Python write its stack into the report when this process dies or is asked to."""

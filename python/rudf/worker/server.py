@@ -36,6 +36,9 @@ _PRELOADED = (
     "rudf.worker.streams",
 )
 
+#: What every worker needs; with a small limit of memory (in MiB) they import the rest where a function wants it.
+_ALWAYS, _SMALL = _PRELOADED[:1], 512
+
 #: What a server that starts itself again tells itself: modules that are not to be imported here, because importing them
 #: has started threads, and the workers that it has forked.
 _SKIPPED, _WORKERS = "RUDF_FORK_SERVER_SKIPS", "RUDF_FORK_SERVER_WORKERS"
@@ -57,7 +60,7 @@ def main() -> None:
     server = _native.ForkServer(control, [tuple(pair) for pair in json.loads(workers or "[]")])
     server.hello(json.dumps(_about()))
     try:
-        for name in _PRELOADED:
+        for name in _preloaded():
             if name not in skipped.split(","):
                 _preload(name)
                 if len(os.listdir("/proc/self/task")) > 1:
@@ -70,6 +73,12 @@ def main() -> None:
         _run_if_worker(server.serve(True))
     except EOFError:
         os._exit(0)
+
+
+def _preloaded() -> tuple[str, ...]:
+    """Tell what to import here: what is mapped counts towards the limit of each worker, whether it is used or not."""
+    megabytes = int(os.environ.get("PYSPARK_EXECUTOR_MEMORY_MB", "-1"))
+    return _ALWAYS if 0 < megabytes < _SMALL else _PRELOADED
 
 
 def _take_control_socket() -> int:

@@ -71,8 +71,8 @@ def _set_broadcasts(files: dict[int, str]) -> None:
     gone = {n for n in others if _kept is not None or not os.path.exists(_broadcastRegistry[n]._path)}
     for number in gone:
         del _broadcastRegistry[number]
-    for command, kept in list(_kept.items()) if _kept and gone else ():
-        if kept.broadcasts & gone:
+    if _kept:
+        for command in [command for command, kept in _kept.items() if kept.broadcasts & gone]:
             del _kept[command]
     for number, path in files.items():
         if number not in _broadcastRegistry:

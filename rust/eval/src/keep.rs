@@ -33,8 +33,9 @@ use crate::error::SessionError;
 /// Values of broadcast variables are kept up to this many bytes each.
 const LARGEST_BROADCAST: u64 = 64 << 20;
 
-/// Longest part of a function's name in a file's name.
+/// Longest parts of a function's name, and of what tells the files of tasks apart, in a file's name.
 const LONGEST_NAME: usize = 40;
+const LONGEST_LABEL: usize = 150;
 
 /// Why a batch was not kept.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +125,7 @@ impl Kept<'_> {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed(directory))?;
         let name = self.spec.functions.first().map_or("", |function| &function.name);
-        let stem = format!("rudf-{}-{}-batch{number}", safe(&self.keep.label), safe(name));
+        let stem = format!("rudf-{}-{}-batch{number}", safe(&self.keep.label, LONGEST_LABEL), safe(name, LONGEST_NAME));
         for copy in 0.. {
             let suffix = if copy == 0 { String::new() } else { format!("-{copy}") };
             let path =
@@ -150,9 +151,9 @@ pub(crate) fn sentence(kept: &Result<PathBuf, KeepError>) -> String {
     }
 }
 
-fn safe(name: &str) -> String {
+fn safe(name: &str, longest: usize) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-    name.chars().take(LONGEST_NAME).map(plain).collect()
+    name.chars().take(longest).map(plain).collect()
 }
 
 fn small_file(path: &Path) -> Option<Vec<u8>> {

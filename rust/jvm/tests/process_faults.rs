@@ -223,7 +223,10 @@ fn replayed(text: &str) -> (bool, String) {
 fn a_batch_that_fails_is_kept_and_can_be_run_again() {
     let host = host();
     let scratch = std::env::temp_dir().join(format!("rudf-kept-{}", std::process::id()));
-    let document: &'static str = format!(r#"{{"keep": {{"directory": {scratch:?}, "label": "a/b"}}}}"#).leak();
+    let document: &'static str = format!(
+        r#"{{"keep": {{"directory": {scratch:?}, "label": "app-20261129165557-0000/stage64-partition0-task7"}}}}"#
+    )
+    .leak();
     let kept = |udf: Udf| Udf { more: (document, udf.more.1), ..udf };
     let cases = [
         ("def f(v):\n    return 1 // (v - 2)", "ZeroDivisionError"),
@@ -233,7 +236,7 @@ fn a_batch_that_fails_is_kept_and_can_be_run_again() {
         for udf in [rows(definition), Udf { timeout: 30.0, ..rows(definition) }] {
             let session = kept(udf).open(&host);
             let text = failure(&*session);
-            assert!(text.contains("rudf-a_b-f-batch0"), "{text}");
+            assert!(text.contains("rudf-app-20261129165557-0000_stage64-partition0-task7-f-batch0"), "{text}");
             let (well, said) = replayed(&text);
             assert!(!well && said.contains(seen) && said.contains("3 rows"), "{said}");
         }
@@ -285,6 +288,17 @@ fn the_memory_limit_ends_a_functions_appetite_and_nothing_else() {
     config.environment.insert("PYSPARK_EXECUTOR_MEMORY_MB".to_owned(), "2000".to_owned());
     let host = ProcessHost::start(config).unwrap();
     fails(&host, "def f(v):\n    return len(bytearray(3 << 30))", &["MemoryError"]);
+}
+
+/// Less than numpy, pandas and pyarrow take: enough for functions that want none of them, as in PySpark.
+#[test]
+fn a_small_memory_limit_is_enough_for_a_function_of_rows() {
+    let mut config = harness::config();
+    config.environment.insert("PYSPARK_EXECUTOR_MEMORY_MB".to_owned(), "200".to_owned());
+    let host = ProcessHost::start(config).unwrap();
+    let values: Vec<i64> = (0..100_000).collect();
+    assert_eq!(evaluate(&*rows("f = lambda v: v").open(&host), &values).unwrap(), values);
+    fails(&host, "def f(v):\n    return len(bytearray(1 << 30))", &["MemoryError"]);
 }
 
 #[test]

@@ -262,6 +262,32 @@ fn idle_workers_end_after_a_while() {
 }
 
 #[test]
+fn the_server_of_a_session_ends_after_a_while_and_comes_back() {
+    let mut config = harness::config();
+    config.directory = Some(std::env::temp_dir().display().to_string());
+    config.idle_seconds = 1;
+    let host = ProcessHost::start(config).unwrap();
+    let server = ask(&host, &SERVER);
+    let session = PROCESS.open(&host);
+    thread::sleep(Duration::from_secs(4));
+    assert!(is_running(server), "it has a worker");
+    drop(session);
+    until("the server is ended", || !is_running(server));
+    let here = rows("import os, tempfile\nf = lambda v: int(os.path.samefile(os.getcwd(), tempfile.gettempdir()))");
+    assert_eq!(ask(&host, &here), 1);
+}
+
+#[test]
+fn workers_are_not_used_again_where_none_may_wait() {
+    let mut config = harness::config();
+    config.most_idle = 0;
+    let host = ProcessHost::start(config).unwrap();
+    let process = ask(&host, &PROCESS);
+    until("the worker is ended", || !is_running(process));
+    assert_ne!(ask(&host, &PROCESS), process);
+}
+
+#[test]
 fn ten_thousand_short_sessions_leave_descriptors_memory_and_processes_flat() {
     let host = host();
     let message = rows("f = lambda v: v").message();

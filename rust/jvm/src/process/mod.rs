@@ -18,9 +18,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::Deserialize;
@@ -42,6 +42,9 @@ pub struct ProcessConfig {
     pub package_directory: String,
     /// Environment variables that are set for Python, in addition to this process's own.
     pub environment: BTreeMap<String, String>,
+    /// Where Python starts, if not in this process's own working directory.
+    #[serde(default)]
+    pub directory: Option<String>,
     /// How many workers may wait for their next session.
     pub most_idle: usize,
     /// After how long without a session a worker ends.
@@ -56,8 +59,11 @@ pub struct ProcessHost {
 /// Makes workers, and keeps those that wait.
 struct Workers {
     config: ProcessConfig,
-    /// None once the host has been stopped.
+    /// None while nobody needs one, and once the host has been stopped.
     server: Mutex<Option<Arc<Server>>>,
+    stopped: AtomicBool,
+    /// When the server had a worker last.
+    used: Mutex<Instant>,
     pool: Pool,
     next: AtomicU64,
 }
@@ -74,7 +80,8 @@ impl ProcessHost {
     pub fn start(config: ProcessConfig) -> Result<Self, NativeError> {
         let server = Mutex::new(Some(Arc::new(Server::spawn(&config)?)));
         let pool = Pool::new(config.most_idle, Duration::from_secs(config.idle_seconds));
-        let workers = Arc::new(Workers { config, server, pool, next: AtomicU64::new(1) });
+        let (stopped, used) = (AtomicBool::new(false), Mutex::new(Instant::now()));
+        let workers = Arc::new(Workers { config, server, stopped, used, pool, next: AtomicU64::new(1) });
         pool::watch(&workers)?;
         Ok(Self { workers })
     }
@@ -112,9 +119,35 @@ impl Workers {
     }
 
     fn server(&self) -> Result<Arc<Server>, NativeError> {
-        let stopped =
-            || NativeError::Environment("the Spark application that the workers were for has ended".to_owned());
-        lock(&self.server).clone().ok_or_else(stopped)
+        let mut server = lock(&self.server);
+        if self.stopped.load(Ordering::Relaxed) {
+            let why = "the Spark application that the workers were for has ended";
+            return Err(NativeError::Environment(why.to_owned()));
+        }
+        if let Some(server) = &*server {
+            return Ok(Arc::clone(server));
+        }
+        *lock(&self.used) = Instant::now();
+        Ok(Arc::clone(server.insert(Arc::new(Server::spawn(&self.config)?))))
+    }
+
+    /// Ends the server of a session which has had no worker for long: an executor sees many sessions, and any of them may have
+    /// ended. Another one is started where it has not.
+    fn rest(&self) {
+        if self.config.directory.is_none() {
+            return;
+        }
+        let mut server = lock(&self.server);
+        // Workers hold on to their server.
+        let is_used = server.as_ref().is_some_and(|server| Arc::strong_count(server) > 1);
+        let mut used = lock(&self.used);
+        if is_used {
+            *used = Instant::now();
+        } else if used.elapsed() >= Duration::from_secs(self.config.idle_seconds) {
+            let unused = server.take();
+            drop((server, used));
+            drop(unused);
+        }
     }
 }
 
@@ -129,6 +162,7 @@ impl WorkerHost for ProcessHost {
 
     fn stop(&self) {
         self.workers.pool.stop();
+        self.workers.stopped.store(true, Ordering::Relaxed);
         // The last worker that is still at work keeps it for as long.
         let server = lock(&self.workers.server).take();
         drop(server);

@@ -151,6 +151,7 @@ pub(super) fn watch(workers: &Arc<Workers>) -> Result<(), NativeError> {
     let watch = move || {
         while let Some(workers) = Weak::upgrade(&workers) {
             workers.pool.sweep();
+            workers.rest();
             drop(workers);
             thread::sleep(WATCH);
         }

@@ -82,7 +82,12 @@ impl Server {
         };
         let (ours, theirs) = control::pair().map_err(|error| refuse(error.to_string()))?;
         let log = std::io::stderr().as_fd().try_clone_to_owned().map_err(|error| refuse(error.to_string()))?;
-        let child = Command::new(&config.python)
+        let mut command = Command::new(&config.python);
+        if let Some(directory) = &config.directory {
+            // A relative path of the Python is one from there, as in PySpark. With glibc 2.29 this is still no fork.
+            command.current_dir(directory);
+        }
+        let child = command
             .args(["-c", BOOTSTRAP, &config.package_directory])
             .envs(&config.environment)
             .stdin(Stdio::from(theirs))

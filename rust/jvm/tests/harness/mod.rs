@@ -44,6 +44,7 @@ pub fn config() -> ProcessConfig {
             ("OMP_NUM_THREADS".to_owned(), "1".to_owned()),
             ("PYTHONHASHSEED".to_owned(), "0".to_owned()),
         ]),
+        directory: None,
         most_idle: 8,
         idle_seconds: 60,
     }

@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Properties;
 import java.util.function.Consumer;
+import org.apache.spark.JobArtifactSet;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
@@ -71,6 +72,11 @@ final class SparkAccess {
   /** Environment variables that the driver wants set for the function's Python. */
   static java.util.Map<String, String> environment(PythonFunction function) {
     return function.envVars();
+  }
+
+  /** Names the artifacts of the session that a query is planned for; none where all sessions share files and modules. */
+  static Option<String> artifacts() {
+    return JobArtifactSet.getCurrentJobArtifactState().map(state -> state.uuid());
   }
 
   /** The folders in which Spark keeps its temporary files on this executor. */

@@ -1,6 +1,6 @@
 package org.rudf.spark
 
-import org.apache.spark.{BarrierTaskContext, SparkEnv, SparkFiles, TaskContext}
+import org.apache.spark.{BarrierTaskContext, SparkEnv, TaskContext}
 import org.apache.spark.broadcast.Broadcast
 import org.apache.spark.sql.catalyst.expressions.{Attribute, Expression, NamedArgumentExpression, PythonUDF}
 import org.apache.spark.sql.internal.SQLConf
@@ -54,7 +54,7 @@ final class EvaluationPlan private (
   def collect(told: String): Unit = services.collect(told)
 
   private def message(): Array[Byte] = {
-    val root = SparkFiles.getRootDirectory()
+    val root = WorkerEnvironment.filesRoot(hostConf.environment)
     SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
       root +: includes.map(root + java.io.File.separator + _), Some(root),
       broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)),

@@ -101,9 +101,19 @@ object RudfConf {
   /** @param functionEnvironment variables that came with the function */
   def hostConf(conf: SparkConf, worker: WorkerKind, functionEnvironment: Map[String, String]): HostConf = HostConf(
     conf.getOption(Python), conf.getOption(UnpackDirectory), worker, WorkerEnvironment.of(conf, functionEnvironment),
+    if (reusesWorkers(conf)) mostIdle(conf) else 0, seconds(IdleTime, conf.get(IdleTime, "60")).toLong)
+
+  private def mostIdle(conf: SparkConf): Int =
     Try(conf.get(MostIdleWorkers, "64").trim.toInt).filter(_ >= 0).getOrElse(
-      throw new IllegalArgumentException(s"$MostIdleWorkers is `${conf.get(MostIdleWorkers)}`, and has to be a whole number")),
-    seconds(IdleTime, conf.get(IdleTime, "60")).toLong)
+      throw new IllegalArgumentException(s"$MostIdleWorkers is `${conf.get(MostIdleWorkers)}`, and has to be a whole number"))
+
+  /** PySpark's conf for its own workers: whether one serves one task after another. */
+  val ReuseWorkers = "spark.python.worker.reuse"
+
+  def reusesWorkers(conf: SparkConf): Boolean = conf.getBoolean(ReuseWorkers, defaultValue = true)
+
+  /** Confs that make PySpark run workers of somebody else's. */
+  val WorkerModules: Seq[String] = Seq("spark.python.daemon.module", "spark.python.worker.module")
 
   /** Settings of the session message, by its names. */
   def settings(conf: SQLConf): Map[String, Any] = Map(

@@ -2,13 +2,16 @@ package org.rudf.spark
 
 import java.io.File
 
-import org.apache.spark.{SparkConf, TaskContext}
+import org.apache.spark.{SparkConf, SparkFiles, TaskContext}
 
 /** Environment variables of worker processes: those that PySpark's workers have. */
 private[spark] object WorkerEnvironment {
 
   /** The limit of a worker in MiB. */
   private val Memory = "PYSPARK_EXECUTOR_MEMORY_MB"
+
+  /** Names a session's artifacts, which have a folder of that name. */
+  private val Artifacts = "SPARK_JOB_ARTIFACT_UUID"
 
   /**
    * Variables that PySpark's own runner adds to a function's, in place, when it has run it in this process: they are not
@@ -17,7 +20,7 @@ private[spark] object WorkerEnvironment {
   private val OfPySparksRunner = Set("SPARK_REUSE_WORKER", "SPARK_SIMPLIFIED_TRACEBACK", "SPARK_HIDE_TRACEBACK",
     "SPARK_TRACEBACK_WITH_LOCALS", "SPARK_AUTH_SOCKET_TIMEOUT", "SPARK_BUFFER_SIZE", "SPARK_LOCAL_DIRS",
     "PYTHON_FAULTHANDLER_DIR", "PYTHON_TRACEBACK_DUMP_INTERVAL_SECONDS", "PYTHON_DAEMON_KILL_WORKER_ON_FLUSH_FAILURE",
-    "PYTHON_UDF_BATCH_SIZE", "SPARK_JOB_ARTIFACT_UUID", "SPARK_PYTHON_RUNTIME", "SPARK_PIPELINED_UDF",
+    "PYTHON_UDF_BATCH_SIZE", Artifacts, "SPARK_PYTHON_RUNTIME", "SPARK_PIPELINED_UDF",
     "SPARK_PIPELINED_UDF_QUEUE_DEPTH", "PYSPARK_SPARK_SESSION_UUID", Memory, "PYTHONPATH")
 
   /** What is known on the driver. Two functions with the same variables share workers. */
@@ -26,7 +29,7 @@ private[spark] object WorkerEnvironment {
     val memory = conf.getOption("spark.executor.pyspark.memory").map { _ =>
       share(conf.getSizeAsMb("spark.executor.pyspark.memory"), conf.getInt("spark.executor.cores", 1))
     }
-    function -- OfPySparksRunner ++ memory ++ Map("OMP_NUM_THREADS" -> threads, "SPARK_PYTHON_RUNTIME" -> "PYTHON_WORKER")
+    function -- OfPySparksRunner ++ memory ++ SparkAccess.artifacts().map(Artifacts -> _) ++ Map("OMP_NUM_THREADS" -> threads, "SPARK_PYTHON_RUNTIME" -> "PYTHON_WORKER")
   }
 
   /**
@@ -46,6 +49,17 @@ private[spark] object WorkerEnvironment {
   /** What functions of PySpark's will most likely want, known before there is a function. */
   def expected(conf: SparkConf): Map[String, String] = of(conf,
     conf.getAllWithPrefix("spark.executorEnv.").toMap + ("PYTHONHASHSEED" -> sys.env.getOrElse("PYTHONHASHSEED", "0")))
+
+  /**
+   * Where the files and modules lie that were added for functions, on the executor that asks. Where a session has artifacts
+   * of its own, this is its folder, and the working directory of its workers, as in PySpark.
+   */
+  def filesRoot(environment: Map[String, String]): String =
+    ofSession(environment).getOrElse(SparkFiles.getRootDirectory())
+
+  /** The folder of a session's artifacts, if it has some. */
+  def ofSession(environment: Map[String, String]): Option[String] =
+    environment.get(Artifacts).map(name => new File(SparkFiles.getRootDirectory(), name).getAbsolutePath)
 
   /** The rest, which each executor knows of itself. */
   def onExecutor(environment: Map[String, String]): Map[String, String] = environment ++ Map(

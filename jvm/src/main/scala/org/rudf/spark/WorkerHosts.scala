@@ -1,6 +1,8 @@
 package org.rudf.spark
 
+import java.io.IOException
 import java.nio.charset.StandardCharsets.UTF_8
+import java.nio.file.{Files, Paths}
 
 import scala.collection.mutable
 import scala.jdk.CollectionConverters._
@@ -12,7 +14,7 @@ import org.slf4j.LoggerFactory
 import org.apache.spark.SparkConf
 
 /** The hosts of this process: one a Python, a kind of worker, and its environment; each is started when it is first asked
- * for, and so is each refusal. */
+ * for, and what cannot be started then is not tried again. */
 object WorkerHosts {
   private val log = LoggerFactory.getLogger(getClass)
   private val Json = new ObjectMapper()
@@ -28,9 +30,24 @@ object WorkerHosts {
    * or its conf, which comes with the function); the active virtual environment; `python3` on the `PATH`.
    */
   def forPython(pythonExec: String, conf: RudfConf.HostConf): Either[String, WorkerHost] = synchronized {
-    val python = conf.python.getOrElse(resolve(pythonExec))
-    val environment = if (conf.worker == WorkerKind.Process) conf.environment else Map.empty[String, String]
-    hosts.getOrElseUpdate(HostKey(conf.worker, python, environment), start(python, conf))
+    val key = keyOf(pythonExec, conf)
+    hosts.getOrElseUpdate(key, {
+      val host = start(key.python, conf)
+      host.left.foreach(why => log.warn(s"rudf: this process leaves Python functions to Spark: $why"))
+      host
+    })
+  }
+
+  private def keyOf(pythonExec: String, conf: RudfConf.HostConf): HostKey = HostKey(conf.worker,
+    conf.python.getOrElse(resolve(pythonExec)), if (conf.worker == WorkerKind.Process) conf.environment else Map.empty)
+
+  /** Tries whether a host can be started before anybody asks for it. It may be that it can be later. */
+  private def tryEarly(pythonExec: String, conf: RudfConf.HostConf): Unit = synchronized {
+    val key = keyOf(pythonExec, conf)
+    if (!hosts.contains(key)) start(key.python, conf) match {
+      case Left(why) => log.info(s"rudf: Python was not started early: $why")
+      case started => hosts(key) = started
+    }
   }
 
   /** Starts, in the background, what the first function will most likely want, so that its query does not wait for it. */
@@ -38,8 +55,8 @@ object WorkerHosts {
     if (conf.get(RudfConf.Enabled, "true").trim.equalsIgnoreCase("true") && conf.get(RudfConf.Worker, "auto") != "embedded") {
       val python = conf.getOption("spark.pyspark.python").orElse(sys.env.get("PYSPARK_PYTHON")).getOrElse("python3")
       val start: Runnable = () =>
-        try forPython(python, RudfConf.hostConf(conf, WorkerKind.Process, WorkerEnvironment.expected(conf)))
-        // Whoever asks for it meets the same, and tells.
+        try tryEarly(python, RudfConf.hostConf(conf, WorkerKind.Process, WorkerEnvironment.expected(conf)))
+        // Whoever asks for it meets the same, and tells, if the Python does not come with an archive that is added later.
         catch { case NonFatal(error) => log.info(s"rudf: Python was not started early: $error") }
       val thread = new Thread(start, "rudf-start")
       thread.setDaemon(true)
@@ -66,12 +83,12 @@ object WorkerHosts {
           case WorkerKind.Process => startProcess(python, conf, unpacked)
           case WorkerKind.Embedded => startEmbedded(python, unpacked)
         }))
-      } catch { case error: RudfNativeException => Left(error.getMessage) }
+      } catch {
+        case error: RudfNativeException => Left(error.getMessage)
+        case error: IOException => Left(s"the folder of a session's artifacts cannot be made: $error")
+      }
     }
-    host match {
-      case Left(why) => log.warn(s"rudf: this process leaves Python functions to Spark: $why")
-      case Right(host) => log.info(s"rudf: ${conf.worker} ${host.executable} (Python ${host.pythonVersion})")
-    }
+    host.foreach(started => log.info(s"rudf: ${conf.worker} ${started.executable} (Python ${started.pythonVersion})"))
     host
   }
 
@@ -91,6 +108,10 @@ object WorkerHosts {
     config.put("package_directory", unpacked.packageDirectory)
     config.put("most_idle", conf.mostIdle)
     config.put("idle_seconds", conf.idleSeconds)
+    WorkerEnvironment.ofSession(conf.environment).foreach { directory =>
+      Files.createDirectories(Paths.get(directory))
+      config.put("directory", directory)
+    }
     val environment = config.putObject("environment")
     WorkerEnvironment.onExecutor(conf.environment).foreach { case (name, value) => environment.put(name, value) }
     NativeBytes.lend(Json.writeValueAsString(config).getBytes(UTF_8))(RudfNative.startProcess)

@@ -23,6 +23,10 @@ object WorkerKind {
   def of(udfs: Seq[PythonUDF], evalType: Int, conf: SQLConf): (WorkerKind, Option[String]) =
     asked(conf, SparkEnv.get.conf, evalType) match {
       case Embedded if Kinds.streams.contains(evalType) => Process -> streamReason(conf)
+      case Embedded if !RudfConf.reusesWorkers(SparkEnv.get.conf) =>
+        Process -> (if (isAuto(conf)) None else Some(s"${RudfConf.ReuseWorkers} is false"))
+      case Embedded if SparkAccess.artifacts().isDefined =>
+        Process -> (if (isAuto(conf)) None else Some("the session has artifacts of its own"))
       case Embedded if isAuto(conf) && !udfs.forall(Support.isSealed) => Process -> None
       case Embedded => timeoutOf(udfs, conf).orElse(serviceOf(udfs)).fold[(WorkerKind, Option[String])](Embedded -> None)(why => Process -> Some(why))
       case Process => Process -> None

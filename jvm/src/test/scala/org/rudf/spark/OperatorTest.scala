@@ -8,6 +8,7 @@ import scala.sys.process.Process
 import org.junit.{AfterClass, Assume, BeforeClass, Test}
 import org.junit.Assert.{assertEquals, assertFalse, assertTrue}
 
+import org.apache.spark.{SparkEnv, SparkFiles}
 import org.apache.spark.rudftest.SparkTestAccess
 import org.apache.spark.sql.{Column, DataFrame, Row, SparkSession}
 import org.apache.spark.sql.functions.{col, expr}
@@ -107,6 +108,46 @@ class OperatorTest {
         spark.conf.unset("spark.sql.codegen.wholeStage")
         spark.conf.unset(RudfConf.Enabled)
       }
+    }
+  }
+
+  @Test def sessionsWithArtifactsHaveModulesFilesAndWorkersOfTheirOwn(): Unit = {
+    val definition = "def f(v):\n    import os, own_module\n    from pyspark import SparkFiles\n" +
+      "    return own_module.name + str(os.path.samefile(os.getcwd(), SparkFiles.getRootDirectory()))"
+    val sessions = Seq("one", "two").map { name =>
+      val session = spark.newSession()
+      SparkTestAccess.isolateArtifacts(session)
+      val folder = new File(SparkFiles.getRootDirectory(), SparkTestAccess.artifacts(session)).toPath
+      Files.createDirectories(folder)
+      Files.write(folder.resolve("own_module.py"), s"name = '$name'\n".getBytes)
+      session
+    }
+    val names = (sessions ++ sessions).map { session =>
+      val frame = session.range(1).select(udf(definition, "string")(Seq(col("id"))))
+      assertTrue(plan(frame), plan(frame).contains("RudfEval"))
+      frame.first().getString(0)
+    }
+    assertEquals(Seq("oneTrue", "twoTrue", "oneTrue", "twoTrue"), names)
+  }
+
+  @Test def confsOfPySparksWorkersAreKept(): Unit = {
+    val conf = SparkEnv.get.conf
+    val frame = () => spark.range(3).select(udf("f = lambda v: v", "bigint")(Seq(col("id"))))
+    assertEquals(64, RudfConf.hostConf(conf, WorkerKind.Process, Map.empty).mostIdle)
+    try {
+      spark.conf.set(RudfConf.Worker, "embedded")
+      conf.set(RudfConf.ReuseWorkers, "false")
+      assertTrue(plan(frame()), plan(frame()).contains("worker=process (spark.python.worker.reuse is false)"))
+      assertEquals(0, RudfConf.hostConf(conf, WorkerKind.Process, Map.empty).mostIdle)
+      for (module <- RudfConf.WorkerModules) {
+        conf.set(module, "of.somebody.elses")
+        val left = plan(frame())
+        assertTrue(left, left.contains(s"rudf: left to Spark because workers are of another module ($module)"))
+        conf.remove(module)
+      }
+    } finally {
+      spark.conf.unset(RudfConf.Worker)
+      (RudfConf.ReuseWorkers +: RudfConf.WorkerModules).foreach(name => conf.remove(name))
     }
   }
 

@@ -5,7 +5,7 @@ import java.util.{ArrayList, HashMap}
 import org.apache.spark.{SparkContext, SparkEnv}
 import org.apache.spark.api.python.{PythonFunction, SimplePythonFunction}
 import org.apache.spark.broadcast.Broadcast
-import org.apache.spark.sql.Column
+import org.apache.spark.sql.{Column, SparkSession}
 import org.apache.spark.sql.catalyst.InternalRow
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction
 import org.apache.spark.sql.execution.vectorized.WritableColumnVector
@@ -27,6 +27,12 @@ object SparkTestAccess {
     val convert = kind.getMethod("convert", classOf[InternalRow], classOf[Array[WritableColumnVector]])
     values.foreach(value => convert.invoke(converter, InternalRow(value), Array(vector)))
   }
+
+  /** Gives a session artifacts of its own, as a Connect server does. */
+  def isolateArtifacts(session: SparkSession): Unit = session.conf.set("spark.sql.artifact.isolation.enabled", "true")
+
+  /** Names the artifacts of such a session. */
+  def artifacts(session: SparkSession): String = session.getClass.getMethod("sessionUUID").invoke(session).toString
 
   /** Lets listeners hear of what has happened. */
   def waitForListeners(context: SparkContext): Unit = context.listenerBus.waitUntilEmpty()

@@ -152,6 +152,7 @@ class Faults:
 
     def cause(self, name: str, cause: Callable[[], Any]) -> None:
         """Note whether a fault was what it should be, and whether the next query works."""
+        start = time.time()
         try:
             outcome = cause()
         except Exception as error:
@@ -161,7 +162,7 @@ class Faults:
         except Exception as error:
             self.results[name] = f"the next query failed: {error}"
         # Tells how far it came where a fault hangs.
-        print(f"{name}: {str(self.results[name])[:200]}", flush=True)
+        print(f"{name}: {str(self.results[name])[:200]}, {time.time() - start:.1f} s", flush=True)
 
     def works(self) -> bool:
         """Run a query in worker processes."""

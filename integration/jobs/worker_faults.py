@@ -463,10 +463,13 @@ WORST: dict[str, tuple[Any, tuple[str, ...]]] = {
 }
 if spark.version >= "4.3":
     for family in families(spark, raises):
+        fault(f"killed in a {family}, and tried again", lambda f=family: killed_for(f))
+        if on_executors:
+            # The others do not depend on where it is.
+            continue
         for name, (act, words) in WORST.items():
             doomed = families(spark, act)[family]
             fault(f"{name} in a {family}", lambda f=doomed, w=words: told(f, "`doomed`", *w))
-        fault(f"killed in a {family}, and tried again", lambda f=family: killed_for(f))
         fault(f"too long in a {family}", lambda f=family: timed_out(f))
         fault(f"cancelled in a {family}", lambda f=family: cancelled_in(f))
 

@@ -317,7 +317,7 @@ fn a_python_that_comes_in_an_archive_is_used() {
 }
 
 fn faults_of_workers_do_no_harm(master: &str, name: &str) {
-    faults_do_no_harm("worker_faults", master, name, &[]);
+    faults_do_no_harm("worker_faults", master, name, &[("spark.task.maxFailures", "2")]);
 }
 
 fn faults_do_no_harm(job: &str, master: &str, name: &str, confs: &[(&str, &str)]) {
@@ -337,7 +337,7 @@ fn faults_do_no_harm(job: &str, master: &str, name: &str, confs: &[(&str, &str)]
 #[test]
 fn faults_of_worker_processes_are_told_or_survived_in_local_mode() {
     // Local mode tries a task again only where it is told to.
-    faults_of_workers_do_no_harm("local[2,4]", "worker-faults-local");
+    faults_of_workers_do_no_harm("local[2,2]", "worker-faults-local");
 }
 
 #[test]

@@ -14,6 +14,8 @@ import random
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -64,14 +66,21 @@ class Job:
             outcomes = self._both(query, child)
             if outcomes["off"].get("text") != outcomes["on"].get("text"):
                 # Which of two tasks fails first is not told beforehand.
-                self.spark.conf.set("spark.sql.shuffle.partitions", "1")
-                outcomes = self._both(query, child.coalesce(1))
-                self.spark.conf.set("spark.sql.shuffle.partitions", "3")
+                with self._one_task():
+                    outcomes = self._both(query, child.coalesce(1))
             child.unpersist()
         finally:
             for key in query.confs:
                 self.spark.conf.unset(key)
         return outcomes | {"query": f"{query.text}\n  {query.confs}"}
+
+    @contextmanager
+    def _one_task(self) -> Iterator[None]:
+        self.spark.conf.set("spark.sql.shuffle.partitions", "1")
+        self.spark.conf.set("spark.sql.leafNodeDefaultParallelism", "1")
+        yield
+        self.spark.conf.set("spark.sql.shuffle.partitions", "3")
+        self.spark.conf.unset("spark.sql.leafNodeDefaultParallelism")
 
     def _both(self, query: Query, child: Any) -> dict[str, Any]:
         outcomes = {}

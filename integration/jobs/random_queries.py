@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from pyspark.sql.functions import arrow_udf, arrow_udtf, pandas_udf, udf, udtf
 import random_functions as fn
 from differential import rudf_vector
 from pickled_differential import UNSTABLE, VALUES
-from random_values import Type, types, values
+from random_values import Type, struct_of, types, values
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -136,7 +137,9 @@ def confs(draw: st.DrawFn, table: Table) -> dict[str, str]:
 
 @st.composite
 def declared(draw: st.DrawFn, own: Type) -> Type:
-    """A type of results: mostly the one that is given back, at times another."""
+    """A type of results: mostly the one that is given back, at times another, or one that promises more."""
+    if own.root == "struct" and own.inner and draw(st.integers(0, 3)) == 0:
+        return struct_of(own.names, own.inner, draw(st.sampled_from(own.names)))
     return own if draw(st.integers(0, 3)) else draw(types(1))
 
 
@@ -385,50 +388,72 @@ def aggregate_functions(draw: st.DrawFn, kind: str, own: Type) -> tuple[str, Any
 
 
 @st.composite
+def some_aggregates(draw: st.DrawFn, kind: str, table: Table) -> tuple[str, list[Any], bool]:
+    """One or two calls of aggregates of a kind, what they are, and whether rudf leaves them to Spark."""
+    calls, told, left = [], [], False
+    for _ in range(draw(st.sampled_from((1, 1, 2)))):
+        picked = draw(st.lists(st.integers(0, len(table.columns) - 1), min_size=1, max_size=2))
+        own = [table.columns[n] for n in picked]
+        name, function, result = draw(aggregate_functions(kind, own[0]))
+        calls.append(functools.partial(called, function, [f"c{n}" for n in picked]))
+        told.append(f"{name} of {[f'c{n}' for n in picked]} -> {result.text}")
+        left = left or is_left(kind, own, [result])
+    return " and ".join(told), calls, left
+
+
+def called(function: Callable[..., Column], names: list[str]) -> Column:
+    """Call a function with columns."""
+    return function(*[F.col(name) for name in names])
+
+
+@st.composite
 def aggregates(draw: st.DrawFn) -> Query:
     """One or two aggregates of groups."""
     table = draw(tables())
     kind = draw(st.sampled_from(list(AGGREGATES)))
     by = draw(keys(table))
-    picked = draw(st.lists(st.integers(0, len(table.columns) - 1), min_size=1, max_size=2))
-    own = [table.columns[n] for n in picked]
-    name, function, result = draw(aggregate_functions(kind, own[0]))
+    told, calls, left = draw(some_aggregates(kind, table))
 
     def build(frame: DataFrame) -> DataFrame:
-        return frame.groupBy(*by).agg(function(*[F.col(f"c{n}") for n in picked]).alias("r"))
+        return frame.groupBy(*by).agg(*[call().alias(f"r{n}") for n, call in enumerate(calls)])
 
-    text = f"{kind} {name} of {[f'c{n}' for n in picked]} by {[str(k) for k in by]} -> {result.text}"
     grouped = [t for n, t in zip(table.names, table.columns) if any(str(F.col(n)) == str(k) for k in by)]
-    left = is_left(kind, own, [result, *grouped])
-    return Query(kind, *described(table, text), build, draw(confs(table)), left, False)
+    text = f"{kind} {told} by {[str(k) for k in by]}"
+    return Query(kind, *described(table, text), build, draw(confs(table)), left or is_left(kind, grouped, []), False)
+
+
+@st.composite
+def frames(draw: st.DrawFn, by: list[Any]) -> tuple[str, Any]:
+    """A window over groups, most of them bounded."""
+    over = Window.partitionBy(*by)
+    form = draw(st.integers(0, 5))
+    if form == 0:
+        return "everything", over
+    low, high = sorted((draw(st.integers(-3, 3)), draw(st.integers(-3, 3))))
+    is_down = draw(st.booleans())
+    over = over.orderBy(F.desc("i") if is_down else F.col("i"))
+    order = "down" if is_down else "up"
+    if form == 1:
+        return f"{order} to the row", over
+    if form > 3:
+        return f"{order}, values {low} to {high}", over.rangeBetween(low, high)
+    return f"{order}, rows {low} to {high}", over.rowsBetween(low, high)
 
 
 @st.composite
 def windows(draw: st.DrawFn) -> Query:
-    """Aggregates over windows, most of them bounded."""
+    """Aggregates over windows, which may differ."""
     table = draw(tables())
     kind = draw(st.sampled_from(("pandas aggregate", "arrow aggregate")))
     by = draw(keys(table))
-    picked = draw(st.lists(st.integers(0, len(table.columns) - 1), min_size=1, max_size=2))
-    own = [table.columns[n] for n in picked]
-    name, function, result = draw(aggregate_functions(kind, own[0]))
-    over = Window.partitionBy(*by)
-    form = draw(st.integers(0, 5))
-    low, high = sorted((draw(st.integers(-3, 3)), draw(st.integers(-3, 3))))
-    frame = "everything"
-    if form:
-        over = over.orderBy(F.desc("i") if draw(st.booleans()) else F.col("i"))
-        frame = "up to the row"
-    if form > 3:
-        over, frame = over.rangeBetween(low, high), f"values {low} to {high}"
-    elif form > 1:
-        over, frame = over.rowsBetween(low, high), f"rows {low} to {high}"
+    told, calls, left = draw(some_aggregates(kind, table))
+    over = [draw(frames(by)) for _ in calls]
 
     def build(frame: DataFrame) -> DataFrame:
-        return frame.select("*", function(*[F.col(f"c{n}") for n in picked]).over(over).alias("r"))
+        results = [call().over(window).alias(f"r{n}") for n, (call, (_, window)) in enumerate(zip(calls, over))]
+        return frame.select("*", *results)
 
-    text = f"{kind} {name} of {[f'c{n}' for n in picked]} over {frame} by {[str(k) for k in by]} -> {result.text}"
-    left = is_left(kind, own, [result])
+    text = f"{kind} {told} over {' and '.join(name for name, _ in over)} by {[str(k) for k in by]}"
     return Query(f"windowed {kind}", *described(table, text), build, draw(confs(table)), left, False)
 
 

@@ -59,9 +59,10 @@ class Type:
         return not self.any(lambda t: t.text in ("void", "struct<>", *LEFT) or t.root == "time" or "collate" in t.text)
 
 
-def struct_of(names: tuple[str, ...], inner: tuple[Type, ...]) -> Type:
-    """A struct."""
-    fields = ", ".join(f"`{name}`: {part.text}" for name, part in zip(names, inner))
+def struct_of(names: tuple[str, ...], inner: tuple[Type, ...], needed: str | None = None) -> Type:
+    """A struct, of which one field must not be null where it is said so."""
+    nulls = [" not null" if name == needed else "" for name in names]
+    fields = ", ".join(f"`{name}`: {part.text}{null}" for name, part, null in zip(names, inner, nulls))
     return Type(f"struct<{fields}>", inner, names)
 
 

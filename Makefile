@@ -12,7 +12,7 @@ CASES ?= 20000
 export PYTHON FOR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-parity test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-kinds bench-latency bench-layout bench-pickle bench-shapes lint clean
+.PHONY: help demo test test-parity test-random test-sparks test-pickle-all test-pickle-dev fuzz-pickle valgrind-pickle asan-segment valgrind-segment fuzz-segment check-jni build wheel bench bench-kinds bench-latency bench-layout bench-pickle bench-shapes lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test: build ## set everything up and run every test
 
 test-parity: build ## run all queries of the differential tests on every host (`make test` runs a part on each)
 	@RUDF_PARITY=1 tools/test the_same
+
+test-random: build ## random queries with functions of all kinds, on Spark's path and on rudf's (QUERIES=300; SEED=n is the first one's)
+	@RUDF_RANDOM_QUERIES=$(or $(QUERIES),300) RUDF_RANDOM_SEED=$(or $(SEED),0) tools/test random_queries
 
 test-sparks: build ## run the jar on Spark 4.0, 4.1 and 4.2 too (SPARKS="4.0.5 4.1.4 4.2.1")
 	@tools/test-sparks

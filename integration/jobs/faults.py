@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 from rudf import rudf
@@ -68,6 +72,82 @@ def told(frame: Callable[[], DataFrame], *expected: str) -> Any:
     return "it did not fail"
 
 
+def families(spark: SparkSession, act: Callable[[], Any]) -> dict[str, Callable[[], DataFrame]]:
+    """Return a query of one kind of each family, of 20 rows; its function does something in the midst of its rows."""
+    rows = spark.range(0, 20, 1, 2).withColumn("k", F.col("id") % 4)
+
+    def at(values: Any) -> bool:
+        return 13 in [int(value) for value in values]
+
+    def scalar() -> DataFrame:
+        def doomed(ids: pd.Series) -> pd.Series:
+            if at(ids):
+                act()
+            return ids
+
+        return rows.select(rudf("bigint")(doomed)("id"))
+
+    def mapped() -> DataFrame:
+        def doomed(frames: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+            for frame in frames:
+                yield frame.head(1)
+                if at(frame["id"]):
+                    act()
+                yield frame.iloc[1:]
+
+        return rows.mapInPandas(doomed, "id bigint, k bigint")
+
+    def grouped() -> DataFrame:
+        def doomed(table: pa.Table) -> pa.Table:
+            if at(table["id"].to_pylist()):
+                act()
+            return table
+
+        return rows.groupBy("k").applyInArrow(doomed, "id bigint, k bigint")
+
+    def cogrouped() -> DataFrame:
+        def doomed(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+            if at(one["id"]):
+                act()
+            return other
+
+        by = rows.groupBy("k")
+        return by.cogroup(by).applyInPandas(doomed, "id bigint, k bigint")
+
+    def aggregated() -> DataFrame:
+        def doomed(ids: pd.Series) -> int:
+            if at(ids):
+                act()
+            return int(ids.sum())
+
+        return rows.groupBy("id").agg(F.pandas_udf(doomed, "bigint", F.PandasUDFType.GROUPED_AGG)("id"))
+
+    def windowed() -> DataFrame:
+        def doomed(ids: pd.Series) -> int:
+            if at(ids):
+                act()
+            return int(ids.sum())
+
+        over = Window.partitionBy("k").orderBy("id").rowsBetween(-1, 0)
+        return rows.select(F.pandas_udf(doomed, "bigint", F.PandasUDFType.GROUPED_AGG)("id").over(over))
+
+    def of_table() -> DataFrame:
+        class doomed:
+            def eval(self, number: int) -> Any:
+                if number == 13:
+                    act()
+                yield (number,)
+
+        spark.udtf.register("doomed", F.udtf(doomed, returnType="n bigint"))
+        rows.createOrReplaceTempView("of_families")
+        return spark.sql("select n from of_families, lateral doomed(id)")
+
+    return {
+        "scalar function": scalar, "map": mapped, "map of groups": grouped, "map of pairs of groups": cogrouped, "aggregate": aggregated,
+        "window": windowed, "table function": of_table,
+    }  # fmt: skip
+
+
 class Faults:
     """Faults of one application, and what came of them: for each `true`, or what was wrong."""
 
@@ -77,6 +157,7 @@ class Faults:
 
     def cause(self, name: str, cause: Callable[[], Any]) -> None:
         """Note whether a fault was what it should be, and whether the next query works."""
+        start = time.time()
         try:
             outcome = cause()
         except Exception as error:
@@ -86,7 +167,7 @@ class Faults:
         except Exception as error:
             self.results[name] = f"the next query failed: {error}"
         # Tells how far it came where a fault hangs.
-        print(f"{name}: {str(self.results[name])[:200]}", flush=True)
+        print(f"{name}: {str(self.results[name])[:200]}, {time.time() - start:.1f} s", flush=True)
 
     def works(self) -> bool:
         """Run a query in worker processes."""

@@ -240,6 +240,7 @@ def maps(matrix: Matrix, frames: dict[str, DataFrame]) -> None:
             "tables": lambda: ids.mapInArrow(lambda bs: iter([pa.Table.from_batches(bs)]), kept),
             "fails": lambda: ids.mapInPandas(lambda frames: (1 / 0 for f in frames), kept), "stop": lambda: ids.mapInPandas(lambda frames: iter([stops(f) for f in frames]), kept),
             "in threads": lambda: ids.mapInPandas(prefetches, kept), "limit without end": lambda: ids.mapInPandas(without_end, kept).limit(20),
+            "anything for void": lambda: ids.mapInArrow(lambda bs: bs, "id void, s string"),
             "numbers for intervals": lambda: ids.mapInArrow(lambda bs: bs, "id interval day to second, s string"),
             "not null": lambda: ids.mapInArrow(lambda bs: bs, matrix.spark.range(1).withColumn("s", F.lit("x")).schema),
             "then a function": lambda: ids.mapInPandas(grows, kept).select(udf(lambda v: v + 1, "bigint")("id")), "twice": lambda: ids.mapInPandas(grows, kept).mapInArrow(lambda bs: bs, kept),

@@ -4,7 +4,6 @@ Each check is a function here in ``__main__``; what it returns is compared with 
 
 usage: spark-submit pickled_by_rudf.py RESULTS.json
 """
-# ruff: noqa: D102, the methods are of interfaces that PySpark documents
 
 import functools
 import json

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from faults import Faults, descriptors, is_running, segments, told, until
+from faults import Faults, descriptors, families, is_running, segments, told, until
 from rudf import rudf
 
 target, scratch = sys.argv[1:3]
@@ -418,6 +418,84 @@ def executor_killed() -> Any:
 
 if on_executors:
     fault("executor killed in mid-batch", executor_killed)
+
+# One kind of each family, with the worst that a function does.
+
+
+def segfaults() -> None:
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def never_returns() -> None:
+    with open(once("families"), "a") as file:
+        file.write(f"{os.getpid()}\n")
+    while True:
+        pass
+
+
+def raises() -> None:
+    raise ValueError("not this one")
+
+
+def killed_for(family: str) -> Any:
+    note = once(f"killed-{family}")
+
+    def act() -> None:
+        try:
+            os.close(os.open(note, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    rows = families(spark, act)[family]().collect()
+    return (os.path.exists(note) and len(rows) == 20) or f"{rows}"
+
+
+def timed_out(family: str) -> Any:
+    spark.conf.set("spark.rudf.timeout", "1")
+    try:
+        return told(families(spark, never_returns)[family], "`doomed`", "spark.rudf.timeout", "in never_returns")
+    finally:
+        spark.conf.unset("spark.rudf.timeout")
+
+
+def cancelled_in(family: str) -> Any:
+    note = Path(once("families"))
+    note.unlink(missing_ok=True)
+    outcome: list[Any] = []
+    thread = threading.Thread(target=lambda: outcome.append(told(families(spark, never_returns)[family], "cancelled")))
+    thread.start()
+    if not until(note.exists):
+        return "it did not start"
+    start = time.time()
+    spark.sparkContext.cancelAllJobs()
+    thread.join(20)
+    workers = [int(line) for line in note.read_text().split()]
+    if not until(lambda: not any(map(is_running, workers)), 5):
+        return "a worker lives on"
+    return outcome[0] if outcome and time.time() - start < 10 else "it could not be cancelled"
+
+
+#: What a fault does, and what is told of it.
+WORST: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "segmentation fault": (segfaults, ("signal 11", "in segfaults")),
+    "os._exit": (lambda: os._exit(3), ("exit code 3",)),
+    "sys.exit": (lambda: sys.exit(4), ("SystemExit: 4",)),
+    "exception": (raises, ("ValueError: not this one", "in raises")),
+}
+if spark.version >= "4.3":
+    for family in families(spark, raises):
+        fault(f"killed in a {family}, and tried again", lambda f=family: killed_for(f))
+        if on_executors:
+            # The others do not depend on where it is.
+            continue
+        for name, (act, words) in WORST.items():
+            doomed = families(spark, act)[family]
+            fault(f"{name} in a {family}", lambda f=doomed, w=words: told(f, "`doomed`", *w))
+        fault(f"too long in a {family}", lambda f=family: timed_out(f))
+        fault(f"cancelled in a {family}", lambda f=family: cancelled_in(f))
 
 everything = {number for entry in seen(16) for number in entry[:2]}
 spark.stop()

@@ -330,7 +330,8 @@ def _fits(found: Any, wanted: Any) -> bool:
 #: How Spark reads a column of a type: what is read alike is taken for one another.
 _GETTERS = {
     "boolean": "getBoolean", "byte": "getByte", "short": "getShort", "integer": "getInt", "date": "getInt",
-    "long": "getLong", "timestamp": "getLong", "timestamp_ntz": "getLong", "daytimeinterval": "getLong", "float": "getFloat", "double": "getDouble",
+    "long": "getLong", "timestamp": "getLong", "timestamp_ntz": "getLong", "daytimeinterval": "getLong",
+    "float": "getFloat", "double": "getDouble",
     "string": "getUTF8String", "binary": "getBinary", "decimal": "getDecimal", "array": "getArray", "map": "getMap",
     "struct": "getStruct",
 }  # fmt: skip
@@ -354,7 +355,8 @@ def _readable(columns: list[pa.Array], fields: list[pa.Field], declared: Any) ->
 def _read_as(column: pa.Array, target: pa.DataType, declared: Any) -> pa.Array:
     from pyspark.sql.pandas.types import from_arrow_type
 
-    if column.null_count == len(column):
+    # Spark does not read what is null by its type.
+    if column.null_count == len(column) or pa.types.is_null(target):
         return pa.nulls(len(column), target)
     found = from_arrow_type(column.type)
     getter = _getter(declared)

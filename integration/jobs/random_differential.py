@@ -134,6 +134,8 @@ def main() -> None:
         "spark.executorEnv.PYTHONPATH", os.path.dirname(__file__)
     )
     spark = builder.config("spark.executorEnv.ARROW_DEFAULT_MEMORY_POOL", "system").getOrCreate()
+    # Where workers are of another module, rudf runs what it is told to.
+    spark.conf.set("spark.rudf.takeover", "all")
     spark.conf.set("spark.sql.mapKeyDedupPolicy", "LAST_WIN")
     spark.conf.set("spark.sql.legacy.allowHashOnMapType", "true")
     spark.sparkContext.setLogLevel("OFF")

@@ -52,7 +52,7 @@ private[spark] object Support {
     else if (Kinds.streams.contains(evalType) && !SupportedTypes.hasConverters) {
       Some(s"${Kinds.describe(evalType)} need Spark 4.3 or newer")
     }
-    else if (workerModule.isDefined) workerModule
+    else if (workerModule(conf).isDefined) workerModule(conf)
     else if (conf.contains("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
     else if (RudfConf.flag(conf, "spark.sql.pyspark.worker.logging.enabled", default = false)) {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
@@ -71,9 +71,9 @@ private[spark] object Support {
     } else None
   }
 
-  /** Workers of somebody else's do what rudf's do not: measure coverage, for one. */
-  private def workerModule: Option[String] =
-    RudfConf.WorkerModules.find(name => sparkConf.exists(_.contains(name))).map(name => s"workers are of another module ($name)")
+  /** Workers of somebody else's do what rudf's do not: measure coverage, for one. Who names rudf's conf wants rudf's. */
+  private def workerModule(conf: SQLConf): Option[String] = if (conf.contains(RudfConf.Takeover)) None
+    else RudfConf.WorkerModules.find(name => sparkConf.exists(_.contains(name))).map(name => s"workers are of another module ($name)")
 
   /** A sentence that says why a function is left to Spark, whatever its neighbours are. */
   def functionRefusal(function: Candidate): Option[String] = {

@@ -87,9 +87,11 @@ class Job:
         for side in ("off", "on"):
             self.spark.conf.set("spark.rudf.enabled", str(side == "on").lower())
             outcomes[side] = self._outcome(query, child)
-        if query.is_stacked and all("text" in outcome for outcome in outcomes.values()):
+        texts = [outcome["text"] for outcome in outcomes.values() if "text" in outcome]
+        # Of what is wrong in several groups, frames that cannot be made are told first.
+        if len(texts) == 2 and (query.is_stacked or any("out of bounds timestamp" in text for text in texts)):
             for outcome in outcomes.values():
-                outcome["text"] = "one of two functions"
+                outcome["text"] = "one of two errors"
         return outcomes
 
     def _outcome(self, query: Query, child: Any) -> dict[str, Any]:

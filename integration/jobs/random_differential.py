@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import Row, _create_row
 
 import random_functions
 import random_queries
@@ -99,7 +100,7 @@ class Job:
             frame = query.build(child)
             # Text that is no UTF-8 looks alike in Python, and is not.
             hashed = frame.select("*", F.xxhash64(*[F.col(f"`{name}`") for name in frame.columns]).alias("hash"))
-            rows = [repr(tuple(row)) for row in hashed.collect()]
+            rows = [repr(in_order(tuple(row))) for row in hashed.collect()]
             plan = hashed._jdf.queryExecution().executedPlan().toString()
         except Exception as error:
             return told_of(error)
@@ -108,6 +109,17 @@ class Job:
         is_empty = not any(name in plan for name in (*OPERATORS, "Python", "InPandas", "InArrow"))
         taken = None if is_empty else any(name in plan for name in OPERATORS)
         return {"schema": schema, "rows": rows if query.is_ordered else sorted(rows), "rudf": taken}
+
+
+def in_order(value: Any) -> Any:
+    """Sort the entries of maps, whose order in Spark the hash tells: collected ones with keys of bytes have a random one."""
+    if isinstance(value, dict):
+        return {key: in_order(item) for key, item in sorted(value.items(), key=lambda entry: repr(entry[0]))}
+    if isinstance(value, Row):
+        return _create_row(value.__fields__, map(in_order, value))
+    if type(value) in (list, tuple):
+        return type(value)(map(in_order, value))
+    return value
 
 
 def told_of(error: Exception) -> dict[str, Any]:

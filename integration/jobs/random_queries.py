@@ -468,35 +468,46 @@ class Rows:
             yield (type(self).function(*arguments),)
 
 
-class Arrays:
-    """The same of arrays."""
+class RowsOfTable(Rows):
+    """The same of the rows of a table."""
 
-    function: Any = None
-    times = 1
+    names: tuple[str, ...] = ()
 
-    def eval(self, *arguments: Any) -> Any:
+    def eval(self, row: Any) -> Any:
+        yield from super().eval(*[row[name] for name in self.names])
+
+
+class Arrays(RowsOfTable):
+    """The same of a table's record batches."""
+
+    def eval(self, batch: pa.RecordBatch) -> Any:
         for _ in range(self.times):
-            yield pa.table({"r": type(self).function(*arguments)})
+            yield pa.table({"r": type(self).function(*[batch.column(name) for name in self.names])})
 
 
 @st.composite
 def table_functions(draw: st.DrawFn) -> Query:
-    """Table functions, called for each row."""
+    """Table functions, called for each row, or with a table."""
     table = draw(tables())
     kind = draw(st.sampled_from(("udtf", "pickled udtf", "arrow_udtf")))
-    picked = draw(st.lists(st.integers(0, len(table.columns) - 1), min_size=1, max_size=2))
-    own = [table.columns[n] for n in picked]
-    if kind == "arrow_udtf":
-        name, function, result = draw(vector_functions(own[0], False))
-    else:
-        name, function, result = draw(row_functions(own[0]))
-    times = draw(st.integers(0, 2))
-    handler = type(
-        "Handler", (Arrays if kind == "arrow_udtf" else Rows,), {"function": staticmethod(function), "times": times}
-    )
-    schema = f"r {result.text}"
+    names = [f"c{n}" for n in draw(st.lists(st.integers(0, len(table.columns) - 1), min_size=1, max_size=2))]
+    own = [table.columns[int(name[1:])] for name in names]
+    name, function, result = draw(vector_functions(own[0], False) if kind == "arrow_udtf" else row_functions(own[0]))
+    # To those of arrays PySpark gives rows of no lateral join.
+    of_table = kind == "arrow_udtf" or draw(st.booleans())
     columns = draw(st.sampled_from(("*", "r", "i, r", "r, c0")))
-    query = f"select {columns} from random_child, lateral random_function({', '.join(f'c{n}' for n in picked)})"
+    if of_table:
+        orderable = [n for n, t in zip(table.names, table.columns) if t.is_orderable]
+        by = draw(st.sampled_from(("", *(f" partition by {n} order by i" for n in ["i % 3", *orderable]))))
+        query = f"select * from random_function(table(random_child){by.replace('i % 3', '(i % 3)')})"
+        beside = table.columns
+    else:
+        query = f"select {columns} from random_child, lateral random_function({', '.join(names)})"
+        beside = {"*": table.columns, "r, c0": table.columns[:1]}.get(columns, [])
+    times = draw(st.integers(0, 2))
+    base = Arrays if kind == "arrow_udtf" else RowsOfTable if of_table else Rows
+    handler = type("Handler", (base,), {"function": staticmethod(function), "times": times, "names": tuple(names)})
+    schema = f"r {result.text}"
 
     def build(frame: DataFrame) -> DataFrame:
         spark = frame.sparkSession
@@ -507,10 +518,11 @@ def table_functions(draw: st.DrawFn) -> Query:
         frame.createOrReplaceTempView("random_child")
         return spark.sql(query)
 
-    text = f"{kind} {name} {times} times -> {schema}, {query}"
-    beside = [] if columns in ("r", "i, r") else table.columns if columns == "*" else table.columns[:1]
-    left = is_left(kind, own, [result]) or any(t.is_left for t in beside)
-    return Query(kind, *described(table, text), build, draw(confs(table)), left, table.shape not in UNORDERED)
+    text = f"{kind} {name} of {names} {times} times -> {schema}, {query}"
+    left = is_left(kind, [*own, *beside], [result])
+    return Query(
+        kind, *described(table, text), build, draw(confs(table)), left, not of_table and table.shape not in UNORDERED
+    )
 
 
 #: A query of any kind; scalar functions have the most.

@@ -98,7 +98,7 @@ fn stock_functions_of_all_kinds_give_the_same_on_both_paths() {
 
 #[test]
 fn functions_in_all_places_and_in_streams_give_the_same_on_both_paths() {
-    same_answers("places_differential", LOCAL, PROCESS, "places-local", (0, 8), 250);
+    same_answers("places_differential", LOCAL, PROCESS, "places-local", (0, 12), 250);
 }
 
 #[test]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from hypothesis import assume
 from hypothesis import strategies as st
 from pyspark.sql import Window
 from pyspark.sql import functions as F
@@ -215,9 +216,16 @@ def made_once(make: Callable[[], Any]) -> Callable[..., Column]:
     return call
 
 
+def has_keys_of_bytes(kind: Type) -> bool:
+    """Whether it is a map by bytes, or by what holds some."""
+    return kind.root == "map" and kind.inner[0].any(lambda part: part.text == "binary")
+
+
 def is_left(kind: str, arguments: list[Type], results: list[Type]) -> bool:
     """Whether rudf leaves a function to Spark for its types."""
     pickles = kind in ("pickled udf", "pickled udtf")
+    # Java keeps keys that are bytes in an order of its own, each time another one.
+    assume(not (pickles and any(t.any(has_keys_of_bytes) for t in results)))
     hidden = pickles and any(t.inner and t.any(lambda part: part.text == "void") for t in results)
     # Of these Spark takes no result but TIME(6).
     checked = kind in (*SCALARS, "udtf", "arrow_udtf") and not pickles
@@ -391,7 +399,8 @@ def aggregate_functions(draw: st.DrawFn, kind: str, own: Type) -> tuple[str, Any
 def some_aggregates(draw: st.DrawFn, kind: str, table: Table) -> tuple[str, list[Any], bool]:
     """One or two calls of aggregates of a kind, what they are, and whether rudf leaves them to Spark."""
     calls, told, left = [], [], False
-    for _ in range(draw(st.sampled_from((1, 1, 2)))):
+    # PySpark runs one over batches at a time.
+    for _ in range(1 if "of batches" in kind else draw(st.sampled_from((1, 1, 2)))):
         picked = draw(st.lists(st.integers(0, len(table.columns) - 1), min_size=1, max_size=2))
         own = [table.columns[n] for n in picked]
         name, function, result = draw(aggregate_functions(kind, own[0]))

@@ -131,13 +131,8 @@ if spark.version >= "4.1":
     results["ended when idle"] = ended_when_idle()
 if Path(sys.prefix, "pyvenv.cfg").exists() and not os.environ["PYSPARK_PYTHON"].startswith("."):
     results["two Pythons"] = other_python()
-one = context.broadcast(1)
-encrypted = context.getConf().get("spark.io.encryption.enabled", "false") == "true"
-left(
-    "broadcast variable",
-    "a broadcast variable and I/O encryption is on" if encrypted else None,
-    lambda: ids.select(rudf(lambda v: v + one.value, "bigint")("id")),
-)
+ones = context.broadcast([1] * 100_000)
+left("broadcast variable", None, lambda: ids.select(rudf(lambda v: v + ones.value[v], "bigint")("id")))
 left("no broadcast variable", None, lambda: ids.select(one_more("id")))
 
 

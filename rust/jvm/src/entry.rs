@@ -4,10 +4,16 @@
 //! the matching release method. Every method goes through `native_method!`, which catches panics, and [`ThrowNative`],
 //! which turns errors into `RudfNativeException`.
 
-use std::{slice, sync::Arc, time::Duration};
+use std::{
+    os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    slice,
+    sync::Arc,
+    time::Duration,
+};
 
 use jni::{Env, NativeMethod, native_method, objects::JClass, sys::jlong};
 use rudf_segment::{PROTOCOL_VERSION, memory::Segment};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
     embedded::{EmbeddedConfig, EmbeddedHost},
@@ -60,6 +66,8 @@ native! {
     text_address(text);
     text_length(text);
     release_text(text);
+    create_file();
+    close_file(file);
 }
 
 type Answer = Result<jlong, NativeError>;
@@ -252,6 +260,19 @@ fn text_address(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
 fn text_length(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {
     // SAFETY: `text` came from `describe_host` or `finish`.
     jlong::try_from(unsafe { borrow::<String>(text) }?.len()).map_err(|error| NativeError::Internal(error.to_string()))
+}
+
+fn create_file(_: &mut Env<'_>, _: Class<'_>) -> Answer {
+    let file = memfd_create("rudf", MemfdFlags::CLOEXEC)
+        .map_err(|error| NativeError::Environment(format!("a file in memory cannot be made: {error}")))?;
+    Ok(jlong::from(file.into_raw_fd()))
+}
+
+fn close_file(_: &mut Env<'_>, _: Class<'_>, file: jlong) -> Answer {
+    let file = RawFd::try_from(file).map_err(|error| NativeError::Internal(error.to_string()))?;
+    // SAFETY: `file` came from `create_file` and Java forgets it.
+    drop(unsafe { OwnedFd::from_raw_fd(file) });
+    Ok(0)
 }
 
 fn release_text(_: &mut Env<'_>, _: Class<'_>, text: jlong) -> Answer {

@@ -88,4 +88,10 @@ final class RudfNative {
   static native long textLength(long text);
 
   static native long releaseText(long text);
+
+  /** A file in memory that no path leads to, but those of this process's descriptors; returns the descriptor. */
+  static native long createFile();
+
+  /** Closes such a file. Who has opened it goes on. */
+  static native long closeFile(long file);
 }

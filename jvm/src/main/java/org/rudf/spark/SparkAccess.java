@@ -9,7 +9,6 @@ import org.apache.spark.JobArtifactSet;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskKilledException;
-import org.apache.spark.api.python.PythonBroadcast;
 import org.apache.spark.api.python.PythonFunction;
 import org.apache.spark.api.python.PythonUtils;
 import org.apache.spark.broadcast.Broadcast;
@@ -108,11 +107,6 @@ final class SparkAccess {
 
   static List<? extends Broadcast<?>> broadcasts(PythonFunction function) {
     return function.broadcastVars();
-  }
-
-  /** The local file that holds a broadcast variable's pickled value, on the executor that asks. */
-  static String broadcastFile(Broadcast<?> broadcast) {
-    return ((PythonBroadcast) broadcast.value()).path();
   }
 
   /** Collects what a function's accumulators were given; none in a Connect server. */

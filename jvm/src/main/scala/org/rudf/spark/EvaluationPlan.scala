@@ -57,7 +57,7 @@ final class EvaluationPlan private (
     val root = WorkerEnvironment.filesRoot(hostConf.environment)
     SessionMessage.encode(evalType, inputTypes, functions, pythonVersion, settings,
       root +: includes.map(root + java.io.File.separator + _), Some(root),
-      broadcasts.map(b => b.id -> SparkAccess.broadcastFile(b)),
+      broadcasts.map(b => b.id -> BroadcastFiles.pathOf(b)),
       if (inProcess) Some(services.describe(TaskContext.get())) else None, timeout, crashKeep.map(_ -> label), stream)
   }
 

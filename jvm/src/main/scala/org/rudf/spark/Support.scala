@@ -78,7 +78,7 @@ private[spark] object Support {
   /** A sentence that says why a function is left to Spark, whatever its neighbours are. */
   def functionRefusal(function: Candidate): Option[String] = {
     val chain = EvaluationPlan.chain(function.udf)
-    function.refusal.orElse(typeRefusal(chain)).orElse(encryptedBroadcast(chain))
+    function.refusal.orElse(typeRefusal(chain))
   }
 
   private def typeRefusal(chain: Seq[PythonUDF]): Option[String] =
@@ -106,12 +106,6 @@ private[spark] object Support {
 
   private def typesRefusal(attributes: Seq[Attribute], what: String): Option[String] =
     attributes.iterator.flatMap(a => SupportedTypes.refusal(a.dataType).map(why => s"$what `${a.name}` $why")).nextOption()
-
-  private def encryptedBroadcast(chain: Seq[PythonUDF]): Option[String] = {
-    val uses = chain.exists(link => !SparkAccess.broadcasts(link.func).isEmpty)
-    val encrypted = sparkConf.exists(_.getBoolean("spark.io.encryption.enabled", defaultValue = false))
-    if (uses && encrypted) Some("it uses a broadcast variable and I/O encryption is on") else None
-  }
 
   private def differentPythons(udfs: Seq[PythonUDF]): Option[String] = {
     val pythons = udfs.flatMap(EvaluationPlan.chain(_)).map(u => SparkAccess.pythonExec(u.func) -> SparkAccess.pythonVersion(u.func))

@@ -140,7 +140,8 @@ public final class RudfColumnVector extends ColumnVector {
   private IllegalStateException outside(long from, long to) {
     return to - from > Integer.MAX_VALUE && to <= end && from >= 0
         ? new IllegalStateException("a value of " + (to - from) + " bytes is more than a Spark value can hold")
-        : new IllegalStateException("rudf: a value lies at " + from + ".." + to + " of " + end);
+        : new IllegalStateException("rudf: a column of a Python function's results is damaged (a value lies at " + from + ".."
+            + to + " of " + end + "); a function that makes arrays of raw memory has to keep to Arrow's format");
   }
 
   @Override

@@ -2,8 +2,7 @@ package org.rudf.spark
 
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
-import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, BoundReference, Expression, GenericInternalRow}
-import org.apache.spark.sql.catalyst.expressions.{JoinedRow, PythonUDF, SortOrder, UnsafeProjection}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, BoundReference, Expression, PythonUDF, SortOrder}
 import org.apache.spark.sql.catalyst.plans.physical.{Distribution, Partitioning}
 import org.apache.spark.sql.execution.{BinaryExecNode, CoGroupedIterator, GroupedIterator, RowToColumnarExec, SparkPlan}
 import org.apache.spark.sql.execution.metric.SQLMetric
@@ -45,6 +44,9 @@ case class RudfCogroupsExec(leftGroup: Seq[Attribute], rightGroup: Seq[Attribute
   @transient private lazy val evaluationPlan = EvaluationPlan.ofRows(udf, conf, laidOut,
     StreamSpec.cogroups(leftColumns ++ rightColumns, leftNumbers, rightNumbers, conf))
 
+  private def ordinalsOf(columns: Seq[Attribute], child: Seq[Attribute]): Array[Int] =
+    columns.map(column => child.indexWhere(_.exprId == column.exprId)).toArray
+
   private def stock: SparkPlan =
     if (udf.evalType == EvalType.CogroupedMapPandas) FlatMapCoGroupsInPandasExec(leftGroup, rightGroup, udf, output, left, right)
     else FlatMapCoGroupsInArrowExec(leftGroup, rightGroup, udf, output, left, right)
@@ -56,14 +58,14 @@ case class RudfCogroupsExec(leftGroup: Seq[Attribute], rightGroup: Seq[Attribute
     val forms = laidOut.map(c => ColumnForm.of(c.dataType)).toArray
     val layout = new RowLayout(forms, forms.length, evaluationPlan.maxRows, evaluationPlan.maxBytes)
     val (run, columns) = (TaskRunner(evaluationPlan, metrics, Seq(udf)), new WholeResults(output, Some(0)))
-    val (expressions, sides) = (laidOut, CogroupSides(leftGroup, left.output, rightGroup, right.output))
+    val sides = CogroupSides(leftGroup, left.output, rightGroup, right.output)
+    val ordinals = CogroupOrdinals(ordinalsOf(leftColumns, left.output), ordinalsOf(rightColumns, right.output))
     val both = left.execute().zipPartitions(right.execute())((l, r) => Iterator((l, r)))
     new RudfOrStockRDD[(Iterator[InternalRow], Iterator[InternalRow]), ColumnarBatch](both,
       RowToColumnarExec(stock).executeColumnar(), () => run.openOrTellWhy(), (session, pairs, _) => {
         val (iterator, task) = layout.inTask(session) {
           val (l, r) = pairs().next()
-          val projection = UnsafeProjection.create(expressions)
-          new LaidOutRows(layout.task(), sides.rows(l, r).map(projection(_)), layout.forms)
+          new LaidOutCogroups(layout.task(), sides.rows(l, r), ordinals)
         }
         columns.of(run.pipeline(session, new LaidOutSource(task, iterator), pairs = false))
       })
@@ -77,22 +79,64 @@ case class RudfCogroupsExec(leftGroup: Seq[Attribute], rightGroup: Seq[Attribute
 private[spark] final case class CogroupSides(
     leftGroup: Seq[Attribute], leftOutput: Seq[Attribute], rightGroup: Seq[Attribute], rightOutput: Seq[Attribute]) {
 
-  /** Each row is the left row, the right row, whether it is of the right, and whether it begins a pair. It is used again. */
-  def rows(left: Iterator[InternalRow], right: Iterator[InternalRow]): Iterator[InternalRow] = {
-    val (noLeft, noRight) = (new GenericInternalRow(leftOutput.length), new GenericInternalRow(rightOutput.length))
-    val marks = new GenericInternalRow(2)
-    val (values, row) = (new JoinedRow(), new JoinedRow())
+  /** The rows, one pair of groups after another. What is returned is used again. */
+  def rows(left: Iterator[InternalRow], right: Iterator[InternalRow]): Iterator[CogroupRow] = {
+    val current = new CogroupRow
     new CoGroupedIterator(GroupedIterator(left, leftGroup, leftOutput), GroupedIterator(right, rightGroup, rightOutput), leftGroup)
       .flatMap { case (_, ofLeft, ofRight) =>
         var begins = true
-        def marked(side: Boolean): InternalRow = {
-          marks.setBoolean(0, side)
-          marks.setBoolean(1, begins)
+        def marked(row: InternalRow, ofRight: Boolean): CogroupRow = {
+          current.row = row
+          current.ofRight = ofRight
+          current.begins = begins
           begins = false
-          row(values, marks)
+          current
         }
-        ofLeft.map { l => values(l, noRight); marked(side = false) } ++
-          ofRight.map { r => values(noLeft, r); marked(side = true) }
+        ofLeft.map(marked(_, ofRight = false)) ++ ofRight.map(marked(_, ofRight = true))
       }
+  }
+}
+
+/** A row of one side, and whether it begins a pair of groups. */
+private[spark] final class CogroupRow {
+  var row: InternalRow = _
+  var ofRight: Boolean = _
+  var begins: Boolean = _
+}
+
+/** Where the columns that are laid out lie in the rows of each side. */
+private[spark] final case class CogroupOrdinals(left: Array[Int], right: Array[Int])
+
+/** Lays out the columns of the left, of the right, which side a row is of, and whether it begins a pair of groups. */
+private[spark] final class LaidOutCogroups(task: RowLayoutTask, rows: Iterator[CogroupRow], ordinals: CogroupOrdinals)
+    extends LaidOut[CogroupRow](task, rows) {
+  private val marks = ordinals.left.length + ordinals.right.length
+
+  override protected def put(row: CogroupRow): Unit = {
+    if (row.ofRight) {
+      putNulls(0, ordinals.left.length)
+      putAll(row.row, ordinals.right, ordinals.left.length)
+    } else {
+      putAll(row.row, ordinals.left, 0)
+      putNulls(ordinals.left.length, marks)
+    }
+    writer.putBoolean(marks, row.ofRight)
+    writer.putBoolean(marks + 1, row.begins)
+  }
+
+  private def putAll(row: InternalRow, from: Array[Int], first: Int): Unit = {
+    var column = 0
+    while (column < from.length) {
+      writer.put(first + column, row, from(column))
+      column += 1
+    }
+  }
+
+  private def putNulls(first: Int, end: Int): Unit = {
+    var column = first
+    while (column < end) {
+      writer.putNull(column)
+      column += 1
+    }
   }
 }

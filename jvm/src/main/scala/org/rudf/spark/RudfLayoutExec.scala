@@ -135,10 +135,12 @@ private[spark] object RudfLayoutExec {
 }
 
 /** Lays rows out as they are asked for: one row, which stands for a batch, comes for the many that went into it. */
-private[spark] final class LaidOutRows(task: RowLayoutTask, rows: Iterator[UnsafeRow], forms: Array[ColumnForm])
-    extends Iterator[InternalRow] {
+private[spark] abstract class LaidOut[R](task: RowLayoutTask, rows: Iterator[R]) extends Iterator[InternalRow] {
   private val marker = new UnsafeRow(0)
-  private val writer = task.writer
+  protected val writer: RowBatchWriter = task.writer
+
+  /** Writes all columns of a row. */
+  protected def put(row: R): Unit
 
   override def hasNext: Boolean = rows.hasNext
 
@@ -152,8 +154,13 @@ private[spark] final class LaidOutRows(task: RowLayoutTask, rows: Iterator[Unsaf
     task.endBatch()
     marker
   }
+}
 
-  private def put(row: UnsafeRow): Unit = {
+/** The same of rows that have all columns in their order. */
+private[spark] final class LaidOutRows(task: RowLayoutTask, rows: Iterator[UnsafeRow], forms: Array[ColumnForm])
+    extends LaidOut[UnsafeRow](task, rows) {
+
+  override protected def put(row: UnsafeRow): Unit = {
     var column = 0
     while (column < forms.length) {
       writer.put(column, row, column)

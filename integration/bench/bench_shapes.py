@@ -79,7 +79,7 @@ def shapes(spark: SparkSession, rows: int) -> list[Shape]:
         Shape("shuffled", columnar.repartition(4, "s"), rows // 500),
         Shape("wide", wide, rows // 500),
         Shape("one row", columnar.where("i = 7"), 1),
-        Shape("no rows", columnar.where("i < 0"), 1),
+        Shape("no rows", columnar.where("i * i < 0"), 1),
         Shape("many partitions", columnar.repartition(64), rows // 500),
         Shape("batches of 100", of_rows, rows // 500, 100),
         Shape("batches of 1", of_rows.where("i % 50 = 0"), 50, 1),
@@ -156,8 +156,9 @@ def main() -> None:
                 spark.conf.set("spark.rudf.takeover", which)
                 return query()
 
-            if "Rudf" not in plan_of(with_takeover("all")):
-                sys.exit(f"{kind}, {shape.name}: rudf left it to Spark\n{plan_of(with_takeover('all'))}")
+            plan = plan_of(with_takeover("all"))
+            if "Rudf" not in plan:
+                sys.exit(f"{kind}, {shape.name}: rudf left it to Spark\n{plan}")
             progress(f"{shape.name}, {kind}: {options.repeats + 1} runs each")
             times = interleaved(
                 {"rudf": lambda: with_takeover("all"), "pyspark": lambda: with_takeover("none")}, options.repeats

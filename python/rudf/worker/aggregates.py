@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_aggregates", "evaluate_windows"]
 
-#: Results of aggregates are converted when there are those of so many groups.
-_ENOUGH_GROUPS = 1024
+#: Results of aggregates are converted when there are those of so many groups, or of so many rows: a scalar of pyarrow's
+#: may hold the batch that it is of.
+_ENOUGH_GROUPS, _ENOUGH_ROWS = 1024, 1 << 16
 
 
 class _Aggregates(Protocol):
@@ -56,7 +57,7 @@ def evaluate_aggregates(
 ) -> Iterator[pa.RecordBatch]:
     """Run aggregates of groups, each of which gives a row; the parameters are those of :func:`evaluate_windows`."""
     aggregates = _of_kind(functions, conf, of_series)
-    waiting = 0
+    waiting = rows = 0
     for batch, groups in runs:
         columns = aggregates.columns(batch)
         for begin, end in groups:
@@ -66,9 +67,10 @@ def evaluate_aggregates(
                 named = {name: group[column] for name, column in keywords.items()}
                 aggregates.put(number, [call(*[group[column] for column in positions], **named)])
         waiting += len(groups)
-        if waiting >= _ENOUGH_GROUPS:
+        rows += batch.num_rows
+        if waiting >= _ENOUGH_GROUPS or rows >= _ENOUGH_ROWS:
             yield aggregates.batch([1] * waiting, [False] * len(functions))
-            waiting = 0
+            waiting = rows = 0
     if waiting:
         yield aggregates.batch([1] * waiting, [False] * len(functions))
 

@@ -2,7 +2,7 @@ package org.rudf.spark
 
 import org.apache.spark.rdd.RDD
 import org.apache.spark.sql.catalyst.InternalRow
-import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeSet, BoundReference, Expression, PythonUDF, SortOrder}
+import org.apache.spark.sql.catalyst.expressions.{Attribute, AttributeReference, AttributeSet, PythonUDF, SortOrder}
 import org.apache.spark.sql.catalyst.plans.physical.{Distribution, Partitioning}
 import org.apache.spark.sql.execution.{BinaryExecNode, CoGroupedIterator, GroupedIterator, RowToColumnarExec, SparkPlan}
 import org.apache.spark.sql.execution.metric.SQLMetric
@@ -32,14 +32,9 @@ case class RudfCogroupsExec(leftGroup: Seq[Attribute], rightGroup: Seq[Attribute
   @transient private lazy val (leftColumns, leftNumbers) = Groups.columns(leftGroup, left.output)
   @transient private lazy val (rightColumns, rightNumbers) = Groups.columns(rightGroup, right.output)
 
-  /** Of a row: the left row, the right row, its side, and whether it begins a pair of groups. */
-  @transient private lazy val laidOut: Seq[Expression] = {
-    def bound(columns: Seq[Attribute], child: Seq[Attribute], first: Int): Seq[Expression] = columns.map(column =>
-      BoundReference(first + child.indexWhere(_.exprId == column.exprId), column.dataType, nullable = true))
-    val marks = left.output.length + right.output.length
-    bound(leftColumns, left.output, 0) ++ bound(rightColumns, right.output, left.output.length) ++
-      Seq(BoundReference(marks, BooleanType, nullable = false), BoundReference(marks + 1, BooleanType, nullable = false))
-  }
+  /** Columns of the left, columns of the right, which side a row is of, and whether it begins a pair of groups. */
+  @transient private lazy val laidOut: Seq[Attribute] = leftColumns ++ rightColumns ++
+    Seq("side", "begins").map(AttributeReference(_, BooleanType, nullable = false)())
 
   @transient private lazy val evaluationPlan = EvaluationPlan.ofRows(udf, conf, laidOut,
     StreamSpec.cogroups(leftColumns ++ rightColumns, leftNumbers, rightNumbers, conf))

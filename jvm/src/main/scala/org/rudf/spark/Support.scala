@@ -44,7 +44,7 @@ private[spark] object Support {
     if (!RudfConf.isEnabled(conf)) Some(s"${RudfConf.Enabled} is false")
     else if (RudfConf.takeover(conf) == "none") Some(s"${RudfConf.Takeover} is none")
     else if (kinds.exists(!_.contains(evalType))) Some(s"${RudfConf.TakeoverKinds} does not name ${Kinds.describe(evalType)}")
-    else confRefusal(evalType, conf)
+    else confRefusal(evalType, conf).orElse(workerModule(conf))
   }
 
   private def confRefusal(evalType: Int, conf: SQLConf): Option[String] = {
@@ -52,7 +52,6 @@ private[spark] object Support {
     else if (Kinds.streams.contains(evalType) && !SupportedTypes.hasConverters) {
       Some(s"${Kinds.describe(evalType)} need Spark 4.3 or newer")
     }
-    else if (workerModule(conf).isDefined) workerModule(conf)
     else if (conf.contains("spark.sql.pyspark.udf.profiler")) Some("a profiler is on (spark.sql.pyspark.udf.profiler)")
     else if (RudfConf.flag(conf, "spark.sql.pyspark.worker.logging.enabled", default = false)) {
       Some("worker logging is on (spark.sql.pyspark.worker.logging.enabled)")
